@@ -1,0 +1,1 @@
+"""Multi-tenancy for FastAPI and Starlette."""

@@ -1,0 +1,120 @@
+"""Everything that can go wrong, one class per failure, with its HTTP status beside it."""
+
+from typing import ClassVar
+
+from starlette.exceptions import HTTPException
+
+
+class TenancyError(HTTPException):
+    """Base of every error of this library.
+
+    It is an `HTTPException`, so FastAPI and Starlette answer it wherever it is raised: in a dependency, in an endpoint,
+    in a mounted application. `detail` is what the client reads and never names anything internal; `str(error)` is what
+    the developer reads, and says what to do next.
+    """
+
+    status: ClassVar[int] = 500
+    public: ClassVar[str] = "Internal Server Error"
+
+    def __init__(self, message: str, *, detail: str | None = None, retry_after: int | None = None) -> None:
+        headers = None if retry_after is None else {"Retry-After": str(retry_after)}
+        super().__init__(self.status, detail or self.public, headers)
+        self.message = message
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.message!r})"
+
+
+class ConfigurationError(TenancyError, ValueError):
+    """The application is set up in a way that cannot work; raised at construction or at start, not per request."""
+
+
+class TenantNotSpecifiedError(TenancyError):
+    """No tenant was named where one is needed."""
+
+    status = 400
+    public = "No tenant was named in the request."
+
+
+class InvalidIdentifierError(TenancyError, ValueError):
+    """What was given as a tenant's identifier cannot be one."""
+
+    status = 400
+    public = "The tenant identifier is malformed."
+
+
+class InvalidTokenError(TenancyError):
+    """A token is malformed, expired, revoked or not ours."""
+
+    status = 401
+    public = "The token is not valid."
+
+
+class TenantKeyMissingError(TenancyError):
+    """A tenant whose key is not stored was opened without its key."""
+
+    status = 401
+    public = "The tenant's key is missing."
+
+
+class TenantSuspendedError(TenancyError):
+    """The tenant exists and is suspended."""
+
+    status = 403
+    public = "The tenant is suspended."
+
+
+class TenantNotFoundError(TenancyError):
+    """No tenant has that identifier or id."""
+
+    status = 404
+    public = "Unknown tenant."
+
+
+class TenantExistsError(TenancyError):
+    """The identifier or the namespace already belongs to a tenant."""
+
+    status = 409
+    public = "A tenant with this identifier already exists."
+
+
+class TenantConflictError(TenancyError):
+    """Somebody else changed the tenant since it was read."""
+
+    status = 409
+    public = "The tenant was changed by somebody else; read it again."
+
+
+class TenantUnavailableError(TenancyError):
+    """The tenant cannot be served right now: it is being created or migrated, or its data cannot be reached."""
+
+    status = 503
+    public = "The tenant is temporarily unavailable."
+
+    def __init__(self, message: str, *, detail: str | None = None, retry_after: int = 2) -> None:
+        super().__init__(message, detail=detail, retry_after=retry_after)
+
+
+class StoreUnavailableError(TenantUnavailableError):
+    """The tenant store failed or did not answer in time."""
+
+    public = "The tenant store is temporarily unavailable."
+
+
+class NamespaceMissingError(TenantUnavailableError):
+    """The database, schema or file that is recorded for a tenant is not there."""
+
+
+class NamespaceExistsError(TenancyError):
+    """A database, schema or file of that name is already there and does not belong to the tenant being created."""
+
+    status = 409
+    public = "The tenant's storage already exists."
+
+
+class IsolationError(TenancyError):
+    """A statement or a setting could reach another tenant's rows, so it was refused before it ran."""

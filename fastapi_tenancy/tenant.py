@@ -1,0 +1,88 @@
+"""What a tenant is: an immutable record, its status, and the rule for its identifier."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from .errors import InvalidIdentifierError
+
+# RFC 1123, section 2.1: a host name's label; lower case only, so that one tenant has one spelling.
+_IDENTIFIER = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+
+
+class TenantStatus(StrEnum):
+    """Where a tenant stands in its life; only an active one is served."""
+
+    PROVISIONING = "provisioning"
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    DELETING = "deleting"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenant:
+    """One customer of the application.
+
+    Attributes:
+        id: opaque, never reused; names everything that is stored for the tenant.
+        identifier: the slug that requests name, a DNS label; can be changed, and be given to another tenant later.
+        name: what people read.
+        status: only `active` is served.
+        settings: the application's own values for this tenant; JSON types, read-only at every depth.
+        manager_type: the manager that serves it (a name in `MANAGER_TYPES` or a dotted path); None for the default.
+        database_url: where its data lives; None for the place derived from the settings.
+        namespace: the name that was taken for its data when it was created, unique among all tenants.
+        version: counts the changes; a writer that read an older version is refused.
+        created_at: UTC.
+        updated_at: UTC.
+    """
+
+    id: str
+    identifier: str
+    name: str
+    status: TenantStatus
+    created_at: datetime
+    updated_at: datetime
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    manager_type: str | None = None
+    database_url: str | None = field(default=None, repr=False)  # it may hold a password
+    namespace: str | None = None
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "settings", _frozen(self.settings))
+
+    @property
+    def is_active(self) -> bool:
+        return self.status is TenantStatus.ACTIVE
+
+
+def is_identifier(text: str) -> bool:
+    return _IDENTIFIER.fullmatch(text) is not None
+
+
+def check_identifier(text: str) -> str:
+    """Return `text` if it can be an identifier.
+
+    Raises:
+        InvalidIdentifierError: it is not a lower-case DNS label of 1 to 63 characters.
+    """
+    if not is_identifier(text):
+        raise InvalidIdentifierError(
+            f"{text[:80]!r} cannot be a tenant's identifier: use 1 to 63 of a-z, 0-9 and '-', "
+            "with a letter or digit at both ends"
+        )
+    return text
+
+
+def _frozen(value: Any) -> Any:
+    """A read-only copy of a JSON value: a cached tenant is shared by all requests, so none may change it."""
+    if isinstance(value, Mapping):
+        return MappingProxyType({key: _frozen(item) for key, item in value.items()})
+    if isinstance(value, list | tuple):
+        return tuple(_frozen(item) for item in value)
+    return value
