@@ -5,22 +5,37 @@ from typing import ClassVar
 from starlette.exceptions import HTTPException
 
 
-class TenancyError(HTTPException):
+class TenancyError(Exception):
     """Base of every error of this library.
 
-    It is an `HTTPException`, so FastAPI and Starlette answer it wherever it is raised: in a dependency, in an endpoint,
-    in a mounted application. `detail` is what the client reads and never names anything internal; `str(error)` is what
-    the developer reads, and says what to do next.
+    `str(error)` is for the developer and says what to do next. An error that is only this is a mistake in the
+    application: a 500, with its traceback in the log.
     """
 
     status: ClassVar[int] = 500
-    public: ClassVar[str] = "Internal Server Error"
+
+
+class ConfigurationError(TenancyError, ValueError):
+    """The application is set up in a way that cannot work."""
+
+
+class IsolationError(TenancyError):
+    """A statement or a setting could reach another tenant's rows, so it was refused before it ran."""
+
+
+class RequestError(TenancyError, HTTPException):
+    """Base of the errors that answer a request.
+
+    Being an `HTTPException`, it is answered wherever it is raised: in a dependency, an endpoint, a mounted
+    application. `detail` is what the client reads, and never names anything internal.
+    """
+
+    public: ClassVar[str] = ""
 
     def __init__(self, message: str, *, detail: str | None = None, retry_after: int | None = None) -> None:
         headers = None if retry_after is None else {"Retry-After": str(retry_after)}
-        super().__init__(self.status, detail or self.public, headers)
+        HTTPException.__init__(self, self.status, detail or self.public, headers)
         self.message = message
-        self.retry_after = retry_after
 
     def __str__(self) -> str:
         return self.message
@@ -29,67 +44,70 @@ class TenancyError(HTTPException):
         return f"{type(self).__name__}({self.message!r})"
 
 
-class ConfigurationError(TenancyError, ValueError):
-    """The application is set up in a way that cannot work; raised at construction or at start, not per request."""
-
-
-class TenantNotSpecifiedError(TenancyError):
+class TenantNotSpecifiedError(RequestError):
     """No tenant was named where one is needed."""
 
     status = 400
     public = "No tenant was named in the request."
 
 
-class InvalidIdentifierError(TenancyError, ValueError):
+class InvalidIdentifierError(RequestError, ValueError):
     """What was given as a tenant's identifier cannot be one."""
 
     status = 400
     public = "The tenant identifier is malformed."
 
 
-class InvalidTokenError(TenancyError):
+class InvalidTenantError(RequestError, ValueError):
+    """A tenant's name or settings cannot be stored."""
+
+    status = 422
+    public = "The tenant's name or settings are not valid."
+
+
+class InvalidTokenError(RequestError):
     """A token is malformed, expired, revoked or not ours."""
 
     status = 401
     public = "The token is not valid."
 
 
-class TenantKeyMissingError(TenancyError):
+class TenantKeyMissingError(RequestError):
     """A tenant whose key is not stored was opened without its key."""
 
     status = 401
     public = "The tenant's key is missing."
 
 
-class TenantSuspendedError(TenancyError):
+class TenantSuspendedError(RequestError):
     """The tenant exists and is suspended."""
 
     status = 403
     public = "The tenant is suspended."
 
 
-class TenantNotFoundError(TenancyError):
+class TenantNotFoundError(RequestError):
     """No tenant has that identifier or id."""
 
     status = 404
     public = "Unknown tenant."
 
 
-class TenantExistsError(TenancyError):
+class TenantExistsError(RequestError):
     """The identifier or the namespace already belongs to a tenant."""
 
     status = 409
     public = "A tenant with this identifier already exists."
 
 
-class TenantConflictError(TenancyError):
+class TenantConflictError(RequestError):
     """Somebody else changed the tenant since it was read."""
 
     status = 409
     public = "The tenant was changed by somebody else; read it again."
 
 
-class TenantUnavailableError(TenancyError):
+class TenantUnavailableError(RequestError):
     """The tenant cannot be served right now: it is being created or migrated, or its data cannot be reached."""
 
     status = 503
@@ -109,12 +127,8 @@ class NamespaceMissingError(TenantUnavailableError):
     """The database, schema or file that is recorded for a tenant is not there."""
 
 
-class NamespaceExistsError(TenancyError):
+class NamespaceExistsError(RequestError):
     """A database, schema or file of that name is already there and does not belong to the tenant being created."""
 
     status = 409
     public = "The tenant's storage already exists."
-
-
-class IsolationError(TenancyError):
-    """A statement or a setting could reach another tenant's rows, so it was refused before it ran."""

@@ -1,5 +1,6 @@
 """What a tenant is: an immutable record, its status, and the rule for its identifier."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,10 +9,12 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
-from .errors import InvalidIdentifierError
+from .errors import InvalidIdentifierError, InvalidTenantError
 
 # RFC 1123, section 2.1: a host name's label; lower case only, so that one tenant has one spelling.
 _IDENTIFIER = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+
+MAX_NAME = 200  # characters
 
 
 class TenantStatus(StrEnum):
@@ -77,6 +80,42 @@ def check_identifier(text: str) -> str:
             "with a letter or digit at both ends"
         )
     return text
+
+
+def check_name(text: str) -> str:
+    """Return `text` if it can be a tenant's name.
+
+    Raises:
+        InvalidTenantError: it is blank or longer than 200 characters.
+    """
+    if not text.strip() or len(text) > MAX_NAME:
+        raise InvalidTenantError(f"a tenant's name has 1 to {MAX_NAME} characters, not {len(text)}")
+    return text
+
+
+def check_settings(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return `settings` if the store gives back exactly the same.
+
+    Raises:
+        InvalidTenantError: they hold something that is no JSON.
+    """
+    value = plain(settings)
+    try:
+        same = json.loads(json.dumps(value, allow_nan=False)) == value
+    except (TypeError, ValueError) as error:
+        raise InvalidTenantError(f"a tenant's settings are JSON values under string keys: {error}") from error
+    if not same:
+        raise InvalidTenantError("a tenant's settings are JSON values under string keys; turn other keys into strings")
+    return settings
+
+
+def plain(value: Any) -> Any:
+    """The JSON value that a tenant's read-only settings were made from."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
 
 
 def _frozen(value: Any) -> Any:

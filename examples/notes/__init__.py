@@ -1,0 +1,1 @@
+"""Jotter: a notes product, sold to several companies and served by one process."""

@@ -1,0 +1,65 @@
+"""What an endpoint asks for: the tenant, its profile, a session, a transaction."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import Annotated, Protocol, cast
+
+from fastapi import Depends, Security
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.requests import HTTPConnection
+
+from .errors import ConfigurationError, TenantNotSpecifiedError
+from .multitenant import Profile
+from .openapi import TenantScheme
+from .tenant import Tenant
+
+
+class _LeasesProfiles(Protocol):
+    def lease(self, tenant: Tenant) -> AbstractAsyncContextManager[Profile]: ...
+
+
+def optional_tenant(connection: HTTPConnection, _: Annotated[None, Security(TenantScheme())]) -> Tenant | None:
+    try:
+        return cast("Tenant | None", connection.scope["state"]["tenant"])
+    except KeyError:
+        raise ConfigurationError(
+            "no TenancyMiddleware is installed; add app.add_middleware(TenancyMiddleware, tenancy=tenancy)"
+        ) from None
+
+
+OptionalTenant = Annotated[Tenant | None, Depends(optional_tenant)]
+
+
+def required_tenant(tenant: OptionalTenant) -> Tenant:
+    if tenant is None:
+        raise TenantNotSpecifiedError("this endpoint needs a tenant and the request names none")
+    return tenant
+
+
+CurrentTenant = Annotated[Tenant, Depends(required_tenant)]
+
+
+async def current_profile(connection: HTTPConnection, tenant: CurrentTenant) -> AsyncIterator[Profile]:
+    tenancy: _LeasesProfiles = connection.scope["state"]["tenancy"]
+    async with tenancy.lease(tenant) as profile:
+        yield profile
+
+
+CurrentProfile = Annotated[Profile, Depends(current_profile)]
+
+
+async def tenant_session(profile: CurrentProfile) -> AsyncIterator[AsyncSession]:
+    async with profile.session() as session:
+        yield session
+
+
+TenantSession = Annotated[AsyncSession, Depends(tenant_session)]
+
+
+async def tenant_transaction(profile: CurrentProfile) -> AsyncIterator[AsyncSession]:
+    async with profile.transaction() as session:
+        yield session
+
+
+# By default FastAPI ends a dependency after the response is sent, and a failed commit would follow a 200.
+TenantTransaction = Annotated[AsyncSession, Depends(tenant_transaction, scope="function")]

@@ -1,0 +1,183 @@
+"""Find a tenant: from memory if we can, from the store if we must."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from .cache import BaseCache, InMemoryCache, TenantCache
+from .errors import StoreUnavailableError, TenantNotFoundError, TenantSuspendedError, TenantUnavailableError
+from .settings import TenancySettings
+from .store import RetainedNamespace, TenantStore
+from .tenant import Tenant, TenantStatus, check_identifier
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_REFUSALS: dict[TenantStatus, Callable[[str], Exception]] = {
+    TenantStatus.SUSPENDED: lambda name: TenantSuspendedError(f"the tenant {name!r} is suspended; activate it first"),
+    TenantStatus.PROVISIONING: lambda name: TenantUnavailableError(f"the tenant {name!r} is being created; try again"),
+    TenantStatus.DELETING: lambda name: TenantNotFoundError(f"the tenant {name!r} is being deleted"),
+}
+
+# Only these are worth remembering; the others are about to change.
+_SETTLED = (TenantStatus.ACTIVE, TenantStatus.SUSPENDED)
+
+
+def require_active(tenant: Tenant) -> Tenant:
+    """Return `tenant` if it may be served.
+
+    Raises:
+        TenantSuspendedError: it is suspended.
+        TenantUnavailableError: it is being created.
+        TenantNotFoundError: it is being deleted.
+    """
+    if tenant.status is not TenantStatus.ACTIVE:
+        raise _REFUSALS[tenant.status](tenant.identifier)
+    return tenant
+
+
+class _Remembered(BaseCache):
+    """What a worker knows by identifier: tenants, and names that have none (kept as None)."""
+
+    def __init__(self, tenants: TenantCache, unknown: InMemoryCache, unknown_ttl: float) -> None:
+        self.tenants = tenants
+        self.unknown = unknown
+        self._unknown_ttl = unknown_ttl
+
+    async def get(self, key: str, default: Any = None) -> Any:
+        tenant = self.tenants.get_by_identifier(key)
+        return await self.unknown.get(key, default) if tenant is None else tenant
+
+    async def set(self, keys: str | Iterable[str], value: Tenant | None, ttl: float | None = None) -> None:
+        if value is None:
+            await self.unknown.set(keys, None, ttl or self._unknown_ttl)
+        elif value.status in _SETTLED:
+            self.tenants.set(value)
+
+    async def clear(self, key: str) -> None:
+        self.tenants.invalidate_by_identifier(key)
+        await self.unknown.clear(key)
+
+    async def flush(self) -> None:
+        self.tenants.clear()
+        await self.unknown.flush()
+
+
+class TenantDirectory:
+    """The one place that reads and writes tenants."""
+
+    def __init__(
+        self, store: TenantStore, settings: TenancySettings, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._store = store
+        self._timeout = settings.store_timeout
+        self._remembered = _Remembered(
+            TenantCache(settings.cache_size, settings.cache_ttl, clock=clock),
+            InMemoryCache(settings.unknown_cache_size, clock=clock),
+            settings.unknown_cache_ttl,
+        )
+        self.remembered: Callable[[str], Tenant | None] = self._remembered.tenants.get_by_identifier
+        self._counts = {"loads": 0, "unknown_hits": 0, "store_failures": 0}
+
+    async def find(self, identifier: str) -> Tenant:
+        """The tenant of that name, in any status, loaded once however many ask at the same time.
+
+        Raises:
+            InvalidIdentifierError: no tenant can have that name; the store is not asked.
+            TenantNotFoundError: none has it.
+            StoreUnavailableError: the store failed or took longer than `store_timeout`.
+        """
+        tenant: Tenant | None = self.remembered(identifier)
+        if tenant is not None:
+            return tenant
+        check_identifier(identifier)
+        async with self._remembered.acquire(identifier) as lookup:
+            if not lookup.done:
+                self._counts["loads"] += 1
+                await lookup.set_result(await self._ask(self._store.get_by_identifier(identifier)))
+            elif lookup.result is None:
+                self._counts["unknown_hits"] += 1
+            tenant = lookup.result
+        if tenant is None:
+            raise TenantNotFoundError(f"no tenant {identifier!r}; create it with tenancy.create_tenant({identifier!r})")
+        return tenant
+
+    async def read(self, identifier: str) -> Tenant:
+        """The tenant as the store has it now, past every cache; raises as `find` does."""
+        tenant = await self._ask(self._store.get_by_identifier(check_identifier(identifier)))
+        if tenant is None:
+            raise TenantNotFoundError(f"no tenant {identifier!r}; list the tenants to see what is there")
+        return tenant
+
+    async def page(self, limit: int, after: str | None, status: TenantStatus | None) -> Sequence[Tenant]:
+        return await self._ask(self._store.page(limit, after, status))
+
+    async def retained(self) -> Sequence[RetainedNamespace]:
+        return await self._ask(self._store.retained())
+
+    async def add(self, tenant: Tenant) -> None:
+        try:
+            await self._ask(self._store.add(tenant))
+        finally:
+            await self._forget(tenant)
+
+    async def change(self, before: Tenant, after: Tenant) -> Tenant:
+        """Write `after` over `before`, and return it as it was saved."""
+        try:
+            return await self._ask(self._store.save(after))
+        finally:
+            await self._forget(before, after)
+
+    async def remove(self, tenant: Tenant, *, keep_namespace: bool) -> None:
+        try:
+            await self._ask(self._store.remove(tenant, keep_namespace=keep_namespace))
+        finally:
+            await self._forget(tenant)
+
+    async def forget_all(self) -> None:
+        await self._remembered.flush()
+
+    def stats(self) -> dict[str, Any]:
+        return {
+            "tenants": self._remembered.tenants.stats(),
+            "unknown": {"size": self._remembered.unknown.size, "hits": self._counts["unknown_hits"]},
+            "loads": self._counts["loads"],
+            "store_failures": self._counts["store_failures"],
+        }
+
+    async def _forget(self, *tenants: Tenant) -> None:
+        # After the write, not before: a load that read the old row in between is then overtaken, and not kept.
+        for tenant in tenants:
+            self._remembered.tenants.invalidate(tenant.id)
+            await self._remembered.clear(tenant.identifier)
+
+    async def _ask(self, question: Coroutine[Any, Any, T]) -> T:
+        """Await the store, for `store_timeout` seconds at the most."""
+        task = asyncio.ensure_future(question)
+        try:
+            # Not asyncio.timeout: it waits for the cancellation, which a driver with a hung server never ends.
+            await asyncio.wait((task,), timeout=self._timeout)
+        finally:
+            if not task.done():
+                task.cancel()
+                task.add_done_callback(_drop_outcome)
+        if not task.done():
+            self._counts["store_failures"] += 1
+            logger.warning("tenant store timed out", extra={"seconds": self._timeout})
+            raise StoreUnavailableError(f"the tenant store did not answer within {self._timeout:g} s")
+        try:
+            return task.result()
+        except (SQLAlchemyError, OSError) as error:
+            self._counts["store_failures"] += 1
+            logger.warning("tenant store failed", exc_info=error)
+            raise StoreUnavailableError("the tenant store failed; see the log for its error") from error
+
+
+def _drop_outcome(task: asyncio.Future[Any]) -> None:
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,149 @@
+"""Open database engines, the same way for the library's own tables and for the tenants'."""
+
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import URL, Connection, event, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from .errors import ConfigurationError
+
+# What people write → the asynchronous driver that is meant.
+_DRIVERS = {
+    "sqlite": "sqlite+aiosqlite",
+    "sqlite+pysqlite": "sqlite+aiosqlite",
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "postgresql+psycopg2": "postgresql+psycopg",
+    "mysql": "mysql+asyncmy",
+    "mysql+pymysql": "mysql+asyncmy",
+    "mysql+mysqldb": "mysql+asyncmy",
+    "mariadb": "mariadb+asyncmy",
+    "mariadb+pymysql": "mariadb+asyncmy",
+}
+
+# Seconds that a SQLite connection waits for another writer.
+_BUSY_TIMEOUT = 15.0
+
+_READS = re.compile(r"\s*(?:SELECT|PRAGMA|EXPLAIN|VALUES)\b", re.IGNORECASE)
+
+
+def parse_url(text: str, setting: str) -> URL:
+    """The URL that `text` means, with an asynchronous driver that is installed.
+
+    Raises:
+        ConfigurationError: it is no URL, or its driver is unknown, synchronous or missing. The message never shows the
+            URL, which may hold a password.
+    """
+    try:
+        url = make_url(text)
+    except ArgumentError as error:
+        raise ConfigurationError(
+            f"{setting} is not a database URL; write it like sqlite+aiosqlite:///./data/tenancy.db"
+        ) from error
+    url = url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
+    try:
+        dialect = url.get_dialect()
+        dialect.import_dbapi()
+    except NoSuchModuleError as error:
+        raise ConfigurationError(
+            f"{setting}: no database driver is called {url.drivername!r}; use one of {', '.join(sorted(_DRIVERS))}"
+        ) from error
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"{setting} needs the driver {error.name!r}, which is not installed: pip install {error.name}"
+        ) from error
+    if not dialect.is_async:
+        raise ConfigurationError(
+            f"{setting}: {url.drivername!r} is a synchronous driver; use one of {sorted(set(_DRIVERS.values()))}"
+        )
+    return url
+
+
+def is_sqlite(url: URL) -> bool:
+    return url.get_backend_name() == "sqlite"
+
+
+def sqlite_file(url: URL) -> Path | None:
+    """The file of a SQLite URL; None where the database is in memory."""
+    database = url.database
+    if not database or database == ":memory:" or "mode=memory" in database:
+        return None
+    return Path(database.removeprefix("file:").partition("?")[0]).absolute()
+
+
+def existing_sqlite(file: Path) -> URL:
+    """A URL that opens `file`, and fails where it is missing instead of creating it."""
+    return URL.create("sqlite+aiosqlite", database=f"file:{quote(str(file))}", query={"mode": "rw", "uri": "true"})
+
+
+def make_parent(file: Path, setting: str) -> None:
+    """Create the folder of a SQLite file.
+
+    Raises:
+        ConfigurationError: the folder cannot be made, or not be written to.
+    """
+    folder = file.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".{file.name}.writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigurationError(
+            f"{setting}: cannot write to the folder {folder} ({error.strerror}); create it, or give this user access"
+        ) from error
+
+
+def open_engine(url: URL, **pool: Any) -> AsyncEngine:
+    """An engine for `url`; nothing is connected yet. `pool` is handed on for databases that are not in memory."""
+    if not is_sqlite(url):
+        return create_async_engine(url, pool_pre_ping=True, **pool)
+    in_memory = sqlite_file(url) is None
+    engine = create_async_engine(url, connect_args={"timeout": _BUSY_TIMEOUT}, **({} if in_memory else pool))
+    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    event.listen(engine.sync_engine, "begin", _begin_now_if_asked)
+    event.listen(engine.sync_engine, "before_cursor_execute", _begin_before_the_first_write)
+    return engine
+
+
+def _prepare_sqlite(dbapi_connection: Any, _record: object) -> None:
+    dbapi_connection.isolation_level = None  # we say BEGIN ourselves, below
+    cursor = dbapi_connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+# Python's sqlite3 begins a deferred transaction, which cannot become a writing one once another connection has written:
+# the request fails with "database is locked" at once, whatever the time-out. So a transaction that writes takes the
+# write lock first and queues for it; one that only reads takes none (see docs/explanation/decisions).
+BEGIN_IMMEDIATE = {"tenancy_begin": "IMMEDIATE"}
+
+
+def _begin_now_if_asked(connection: Connection) -> None:
+    if "tenancy_begin" in connection.get_execution_options():
+        _begin_immediate(connection)
+
+
+def _begin_before_the_first_write(
+    connection: Connection, _cursor: object, statement: str, _parameters: object, context: Any, _many: bool
+) -> None:
+    if _READS.match(statement) or _driver_connection(connection).in_transaction:
+        return
+    compiled_read = context.compiled is not None and not context.is_crud and statement.startswith("WITH")
+    if not compiled_read and connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+        _begin_immediate(connection)
+
+
+def _begin_immediate(connection: Connection) -> None:
+    cursor = connection.connection.cursor()
+    cursor.execute("BEGIN IMMEDIATE")
+    cursor.close()
+
+
+def _driver_connection(connection: Connection) -> Any:
+    return connection.connection.driver_connection

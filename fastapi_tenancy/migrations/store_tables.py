@@ -1,0 +1,79 @@
+"""The history of the library's own tables, and the upgrade that replays what a database still lacks."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import JSON, Column, Connection, DateTime, Integer, MetaData, String, Table, Text, func, select, text
+from sqlalchemy.dialects import mysql
+
+from ..errors import ConfigurationError
+
+_history = MetaData()
+_revisions = Table("tenancy_revisions", _history, Column("revision", Integer, primary_key=True, autoincrement=False))
+
+# Any number will do, if nobody else locks it: the bytes of "tenancy".
+_LOCK = 0x74656E616E6379
+
+
+def _create_tenants(connection: Connection) -> None:
+    # Frozen: a later change of store/models.py comes with a step of its own, so that old and new databases end alike.
+    then = MetaData()
+    moment = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+    Table(
+        "tenancy_tenants",
+        then,
+        Column("id", String(32), primary_key=True),
+        Column("identifier", String(63), unique=True),
+        Column("name", String(200), nullable=False),
+        Column("status", String(16), nullable=False),
+        Column("settings", JSON, nullable=False),
+        Column("manager_type", String(255)),
+        Column("database_url", Text),
+        Column("namespace", String(512), unique=True),
+        Column("version", Integer, nullable=False),
+        Column("created_at", moment, nullable=False),
+        Column("updated_at", moment, nullable=False),
+        Column("former_identifier", String(63)),
+    )
+    then.create_all(connection)
+
+
+_STEPS: tuple[Callable[[Connection], None], ...] = (_create_tenants,)
+
+HEAD = len(_STEPS)
+
+
+def upgrade_store_tables(connection: Connection) -> int:
+    """Replay the missing steps, one process at a time, and return how many there were.
+
+    Raises:
+        ConfigurationError: the tables were made by a newer version of the library.
+    """
+    with _exclusively(connection):
+        _history.create_all(connection)
+        current = connection.scalar(select(func.max(_revisions.c.revision))) or 0
+        if current > HEAD:
+            raise ConfigurationError(
+                f"the tenancy tables are at revision {current} and this version of fastapi-tenancy knows {HEAD}; "
+                "upgrade the library, or restore the tables"
+            )
+        for revision, step in enumerate(_STEPS[current:], start=current + 1):
+            step(connection)
+            connection.execute(_revisions.insert().values(revision=revision))
+    return HEAD - current
+
+
+@contextmanager
+def _exclusively(connection: Connection) -> Iterator[None]:
+    """Hold off other processes that start at the same time; the caller's transaction ends the lock, but on MySQL."""
+    backend = connection.dialect.name
+    if backend == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    if backend not in ("mysql", "mariadb"):  # SQLite's write transaction is the lock
+        yield
+        return
+    connection.execute(text("SELECT GET_LOCK('fastapi_tenancy', 60)"))
+    try:
+        yield
+    finally:
+        connection.execute(text("SELECT RELEASE_LOCK('fastapi_tenancy')"))

@@ -1,0 +1,123 @@
+"""The routes of the admin API."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Protocol
+
+from fastapi import APIRouter, Query
+from fastapi.params import Depends
+
+from ...errors import ConfigurationError
+from ...tenant import Tenant, TenantStatus
+from .schemas import TenantIn, TenantList, TenantOut, TenantPatch, merge_patch
+
+
+class _Page(Protocol):
+    @property
+    def items(self) -> Sequence[Tenant]: ...
+
+    @property
+    def next(self) -> str | None: ...
+
+
+class ManagesTenants(Protocol):
+    """What the API needs of a `Tenancy`."""
+
+    async def create_tenant(
+        self, identifier: str, *, name: str | None, settings: Mapping[str, Any] | None, manager_type: str | None
+    ) -> Tenant: ...
+
+    async def get_tenant(self, identifier: str) -> Tenant: ...
+
+    async def list_tenants(self, limit: int, after: str | None, status: TenantStatus | None) -> _Page: ...
+
+    async def update_tenant(
+        self,
+        current: str,
+        /,
+        *,
+        name: str | None,
+        identifier: str | None,
+        settings: Mapping[str, Any] | None,
+        version: int | None,
+    ) -> Tenant: ...
+
+    async def suspend_tenant(self, identifier: str) -> Tenant: ...
+
+    async def activate_tenant(self, identifier: str) -> Tenant: ...
+
+    async def delete_tenant(self, identifier: str, *, drop_data: bool) -> None: ...
+
+    def stats(self) -> dict[str, Any]: ...
+
+
+def admin_router(tenancy: ManagesTenants, *, dependencies: Sequence[Depends]) -> APIRouter:
+    """A router to include where operators reach it.
+
+    Args:
+        tenancy: whose tenants.
+        dependencies: what guards every route, such as `[Depends(require_admin)]`.
+
+    Raises:
+        ConfigurationError: there is no guard; anybody could delete every tenant.
+    """
+    if not dependencies:
+        raise ConfigurationError("the admin API has no guard; give dependencies=[Depends(require_admin)]")
+    router = APIRouter(dependencies=list(dependencies), tags=["tenants"])
+    _add_collection(router, tenancy)
+    _add_tenant(router, tenancy)
+    _add_status(router, tenancy)
+    return router
+
+
+def _add_collection(router: APIRouter, tenancy: ManagesTenants) -> None:
+    @router.get("/tenants")
+    async def list_tenants(
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        after: str | None = None,
+        status: TenantStatus | None = None,
+    ) -> TenantList:
+        page = await tenancy.list_tenants(limit, after, status)
+        return TenantList(items=[TenantOut.of(tenant) for tenant in page.items], next=page.next)
+
+    @router.post("/tenants", status_code=201)
+    async def create_tenant(body: TenantIn) -> TenantOut:
+        created = await tenancy.create_tenant(
+            body.identifier, name=body.name, settings=body.settings, manager_type=body.manager_type
+        )
+        return TenantOut.of(created)
+
+    @router.get("/stats")
+    async def stats() -> dict[str, Any]:
+        return tenancy.stats()
+
+
+def _add_tenant(router: APIRouter, tenancy: ManagesTenants) -> None:
+    @router.get("/tenants/{identifier}")
+    async def get_tenant(identifier: str) -> TenantOut:
+        return TenantOut.of(await tenancy.get_tenant(identifier))
+
+    @router.patch("/tenants/{identifier}")
+    async def update_tenant(identifier: str, body: TenantPatch) -> TenantOut:
+        tenant = await tenancy.get_tenant(identifier)
+        updated = await tenancy.update_tenant(
+            identifier,
+            name=body.name,
+            identifier=body.identifier,
+            settings=None if body.settings is None else merge_patch(tenant.settings, body.settings),
+            version=tenant.version,
+        )
+        return TenantOut.of(updated)
+
+    @router.delete("/tenants/{identifier}", status_code=204)
+    async def delete_tenant(identifier: str, drop_data: bool = False) -> None:
+        await tenancy.delete_tenant(identifier, drop_data=drop_data)
+
+
+def _add_status(router: APIRouter, tenancy: ManagesTenants) -> None:
+    @router.post("/tenants/{identifier}/suspend")
+    async def suspend_tenant(identifier: str) -> TenantOut:
+        return TenantOut.of(await tenancy.suspend_tenant(identifier))
+
+    @router.post("/tenants/{identifier}/activate")
+    async def activate_tenant(identifier: str) -> TenantOut:
+        return TenantOut.of(await tenancy.activate_tenant(identifier))

@@ -1,0 +1,94 @@
+"""What the admin API takes and gives."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import make_url
+
+from ...tenant import MAX_NAME, Tenant, TenantStatus, plain
+
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME, examples=["Acme Corp"])]
+Identifier = Annotated[str, Field(examples=["acme"], description="1 to 63 of a-z, 0-9 and '-'.")]
+Settings = Annotated[dict[str, Any], Field(examples=[{"plan": "pro"}])]
+
+_MASK = "***"
+
+
+class TenantIn(BaseModel):
+    """A tenant to be created."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    identifier: Identifier
+    name: Name | None = None
+    settings: Settings = Field(default_factory=dict)
+    manager_type: str | None = Field(None, examples=["basic"])
+
+
+class TenantPatch(BaseModel):
+    """What changes; `settings` by JSON Merge Patch, <https://www.rfc-editor.org/rfc/rfc7396>: null removes a key."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Name | None = None
+    identifier: Identifier | None = None
+    settings: Settings | None = None
+
+
+class TenantOut(BaseModel):
+    """A tenant, without the secrets of its database URL."""
+
+    id: str
+    identifier: str
+    name: str
+    status: TenantStatus
+    settings: dict[str, Any]
+    manager_type: str | None
+    database_url: str | None
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, tenant: Tenant) -> Self:
+        return cls(
+            id=tenant.id,
+            identifier=tenant.identifier,
+            name=tenant.name,
+            status=tenant.status,
+            settings=plain(tenant.settings),
+            manager_type=tenant.manager_type,
+            database_url=None if tenant.database_url is None else masked(tenant.database_url),
+            version=tenant.version,
+            created_at=tenant.created_at,
+            updated_at=tenant.updated_at,
+        )
+
+
+class TenantList(BaseModel):
+    """A page of tenants; `next` is what `after` takes for the following one."""
+
+    items: list[TenantOut]
+    next: str | None
+
+
+def masked(database_url: str) -> str:
+    """The URL without its password and without the values of its query."""
+    url = make_url(database_url)
+    return url.set(query=dict.fromkeys(url.query, _MASK)).render_as_string(hide_password=True)
+
+
+def merge_patch(target: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """RFC 7396, section 2."""
+    merged = dict(target)
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, Mapping):
+            inner = merged.get(key)
+            merged[key] = merge_patch(inner if isinstance(inner, Mapping) else {}, value)
+        else:
+            merged[key] = value
+    return merged

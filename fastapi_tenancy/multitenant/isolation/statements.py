@@ -1,0 +1,270 @@
+"""Compile a tenant's statements: every table in them is narrowed to the tenant's rows.
+
+The compiler is the one place that sees a statement in its final form, whether it comes from Core, the ORM, a flush, a
+loader strategy or a CTE, and it renders every table. What it decides depends on the statement's structure alone, which
+is SQLAlchemy's cache key, so it is decided once per statement; the tenant's id is a bind parameter without a value, and
+the value is put in at execution.
+"""
+
+# ruff: noqa: SLF001 - SQLAlchemy has no public hook between the ORM's resolving of a statement and its rendering
+# Its compiler is only half typed.
+# mypy: disable-error-code="no-untyped-call, no-any-return, override"
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    Alias,
+    BindParameter,
+    ClauseElement,
+    Column,
+    ColumnElement,
+    FromClause,
+    Join,
+    MetaData,
+    Table,
+    TableSample,
+    and_,
+    bindparam,
+    null,
+    select,
+)
+from sqlalchemy.sql.base import CompileState
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.elements import Grouping
+from sqlalchemy.sql.selectable import FromGrouping
+
+from .scoped import fills_tenant_column, is_shared, problem, tenant_column
+from .strict import StrictCompiler, check_elements
+from .text import refuse
+
+
+class StampingCompiler(SQLCompiler):
+    """Fills in `tenant_id` where an INSERT leaves it out; changes nothing else."""
+
+    def __init__(self, *args: Any, **kw: Any) -> None:
+        self.tenant_parameters: list[str] = []
+        self.written_column: Column[str] | None = None  # tenant_id of the table that the statement writes
+        self._written = self._scoped = 0
+        super().__init__(*args, **kw)
+        if self._written != self._scoped:
+            refuse("this version of SQLAlchemy compiles it in a way that is not known here; report it, please")
+
+    def visit_insert(self, insert_stmt: Any, *args: Any, **kw: Any) -> str:
+        return super().visit_insert(self._to_scope(insert_stmt), *args, **kw)
+
+    def resolved(self, state: Any) -> None:
+        """Called for each DML statement when the ORM has resolved its names and tables, before it is rendered."""
+        self._scoped += 1
+        self._scope(state)
+
+    def _scope(self, state: Any) -> None:
+        if fills_tenant_column(state.statement.table):
+            column = tenant_column(state.statement.table)
+            self._fill(state, column, keep_given=True)
+
+    def _to_scope(self, statement: Any) -> Any:
+        self._written += 1
+        statement = statement._clone()
+        statement._compile_state_factory = _scoped_state
+        return statement
+
+    def _fill(self, state: Any, column: Any, *, keep_given: bool) -> None:
+        statement, tenant = state.statement, self._tenant_of(column)
+        if statement._select_names:
+            self._fill_from_select(state, column, tenant, keep_given=keep_given)
+        elif state._has_multi_parameters:
+            rows = [_filled(row, column, tenant, keep_given=keep_given) for row in state._multi_parameters]
+            state._multi_parameters, state._dict_parameters = rows, rows[0]
+        elif not (keep_given and column.key in (self.column_keys or ())):
+            state._dict_parameters = _filled(state._dict_parameters or {}, column, tenant, keep_given=keep_given)
+            state._no_parameters = False
+
+    def _fill_from_select(self, state: Any, column: Any, tenant: BindParameter[str], *, keep_given: bool) -> None:
+        statement = state.statement
+        if column.key in map(_key, statement._select_names):
+            if keep_given:
+                return
+            refuse(f"INSERT … SELECT into {column.table.key} names tenant_id; leave it out, it is filled in")
+        source = statement.select.subquery()
+        state.statement = statement = statement._clone()
+        statement.select = select(*source.c, tenant)
+        statement._select_names = [*statement._select_names, column.key]
+        state._dict_parameters = {**state._dict_parameters, column.key: null()}
+
+    def _tenant_of(self, column: ColumnElement[str]) -> BindParameter[str]:
+        name = f"tenancy_tenant_id_{len(self.tenant_parameters) + 1}"
+        self.tenant_parameters.append(name)
+        return bindparam(name, type_=column.type, required=True)
+
+
+class GuardingCompiler(StampingCompiler, StrictCompiler):
+    """Lets a statement reach the tenant's rows and no others, or refuses it.
+
+    A table is narrowed in the WHERE of its SELECT, or in the ON of the outer join it is the inner side of, where that
+    means the same. Anywhere else it is rendered as a subquery of the tenant's rows; that is also what becomes of any
+    table in a place that nobody thought of.
+    """
+
+    metadata: ClassVar[MetaData]
+
+    def __init__(self, *args: Any, **kw: Any) -> None:
+        self._narrowed: set[FromClause] = set()  # tables whose condition stands elsewhere in the same SELECT
+        super().__init__(*args, **kw)
+
+    def visit_select(self, *args: Any, **kw: Any) -> str:
+        return self._apart(super().visit_select, *args, **kw)
+
+    def visit_insert(self, *args: Any, **kw: Any) -> str:
+        return self._apart(super().visit_insert, *args, **kw)
+
+    def visit_update(self, update_stmt: Any, *args: Any, **kw: Any) -> str:
+        return self._apart(super().visit_update, self._to_scope(update_stmt), *args, **kw)
+
+    def visit_delete(self, delete_stmt: Any, *args: Any, **kw: Any) -> str:
+        return self._apart(super().visit_delete, self._to_scope(delete_stmt), *args, **kw)
+
+    def visit_compound_select(self, cs: Any, *args: Any, **kw: Any) -> str:
+        check_elements(cs)
+        return super().visit_compound_select(cs, *args, **kw)
+
+    def visit_cte(self, cte: Any, *args: Any, **kw: Any) -> str | None:
+        if str(cte.name).lower() in {table.name.lower() for table in self.metadata.tables.values()}:
+            refuse(f"the CTE {cte.name!r} has the name of a table; call it something else")
+        return super().visit_cte(cte, *args, **kw)
+
+    def _compose_select_body(
+        self, text: str, select: Any, state: Any, inner_columns: Any, froms: Any, *args: Any
+    ) -> str:
+        check_elements(select)
+        leaves = {leaf: column for source in froms for leaf, column in self._leaves(source)}
+        if leaves:
+            self._narrowed = set(leaves)
+            select = select._clone()
+            select._where_criteria = self._narrow(select._where_criteria, *leaves.values())
+        return super()._compose_select_body(text, select, state, inner_columns, froms, *args)
+
+    def visit_join(self, join: Any, *args: Any, **kw: Any) -> str:
+        if join.isouter and not join.full:
+            leaves = dict(self._leaves(join.right))
+            self._narrowed |= leaves.keys()
+            join = join._clone()
+            join.onclause = and_(*self._narrow((join.onclause,), *leaves.values()))
+        return super().visit_join(join, *args, **kw)
+
+    def visit_table(self, table: Any, asfrom: bool = False, enclosing_alias: Any = None, **kw: Any) -> str:
+        rendered: str = super().visit_table(table, asfrom=asfrom, enclosing_alias=enclosing_alias, **kw)
+        if not asfrom:
+            return rendered
+        column = self._readable(table)
+        is_aliased = enclosing_alias is not None and enclosing_alias.element is table
+        leaf = enclosing_alias if is_aliased else table
+        if column is None or leaf in self._narrowed:
+            self._narrowed.discard(leaf)
+            return rendered
+        tenant = self.process(self._tenant_of(column), **kw)
+        subquery = f"(SELECT * FROM {rendered} WHERE {self.preparer.quote(column.name)} = {tenant})"  # noqa: S608 - it is SQLAlchemy's
+        return subquery if is_aliased else f"{subquery} AS {self.preparer.quote(table.name)}"
+
+    def visit_on_conflict_do_update(self, on_conflict: Any, **kw: Any) -> Any:
+        insert: Any = self.stack[-1]["selectable"]
+        column = self._writable(insert.table)
+        criteria = () if on_conflict.update_whereclause is None else (on_conflict.update_whereclause,)
+        on_conflict = on_conflict._clone()
+        on_conflict.update_values_to_set = values = _without_tenant(dict(on_conflict.update_values_to_set), column)
+        check_elements(*criteria, *values.values())
+        on_conflict.update_whereclause = and_(*self._narrow(criteria, column))
+        return super().visit_on_conflict_do_update(on_conflict, **kw)  # type: ignore[misc] # only some dialects have it
+
+    def _scope(self, state: Any) -> None:
+        table = state.statement.table
+        column = self._writable(table)
+        check_elements(state.statement, *_given_values(state))
+        if not self.stack:
+            self.written_column = column
+        if state.isinsert:
+            self._fill(state, column, keep_given=False)
+            return
+        if state.isupdate and column.key in {*map(_key, state._dict_parameters or ()), *(self.column_keys or ())}:
+            # Setting it to what it is: a change to another tenant's id is refused when the values are known.
+            state._dict_parameters = _filled(
+                state._dict_parameters or {}, column, self._tenant_of(column), keep_given=False
+            )
+            state._no_parameters = False
+        self._narrowed = {table}
+        state.statement = state.statement._clone()
+        state.statement._where_criteria = self._narrow(state.statement._where_criteria, table.c[column.key])
+
+    def _apart(self, render: Callable[..., str], *args: Any, **kw: Any) -> str:
+        narrowed, self._narrowed = self._narrowed, set()
+        try:
+            return render(*args, **kw)
+        finally:
+            self._narrowed = narrowed
+
+    def _narrow(self, criteria: Any, *columns: ColumnElement[str]) -> tuple[ColumnElement[Any], ...]:
+        given = (Grouping(and_(*criteria)),) if criteria else ()  # in parentheses, whatever operators it is made of
+        return (*given, *(column == self._tenant_of(column) for column in columns))
+
+    def _leaves(self, source: FromClause) -> Iterator[tuple[FromClause, ColumnElement[str]]]:
+        """The tables of a FROM element that a condition beside it narrows: not those an outer join fills with NULL."""
+        if isinstance(source, FromGrouping):
+            yield from self._leaves(source.element)
+        elif isinstance(source, Join):
+            for side in _kept_sides(source):
+                yield from self._leaves(side)
+        else:
+            table = source.element if isinstance(source, Alias | TableSample) else source
+            column = self._readable(table) if isinstance(table, Table) else None
+            if column is not None:
+                yield source, source.c[column.key]
+
+    def _readable(self, table: Any) -> Column[str] | None:
+        if not isinstance(table, Table) or table.metadata is not self.metadata:
+            refuse(f"the table {table.name!r} is not one of the tenants' tables; use those of the metadata given")
+        if why := problem(table):
+            refuse(f"the table {table.key!r} cannot be scoped: {why}")
+        return None if is_shared(table) else tenant_column(table)
+
+    def _writable(self, table: Any) -> Column[str]:
+        column = self._readable(table.element if isinstance(table, Alias) else table)
+        if column is None:
+            refuse(f"the table {table.key!r} is shared by all tenants: they read it and none writes it")
+        return column
+
+
+def _scoped_state(statement: Any, compiler: Any, **kw: Any) -> Any:
+    state = CompileState.create_for_statement(statement, compiler, **kw)
+    compiler.resolved(state)
+    return state
+
+
+def _filled(row: Mapping[Any, Any], column: Column[str], tenant: Any, *, keep_given: bool) -> dict[Any, Any]:
+    if keep_given and column.key in map(_key, row):
+        return dict(row)
+    return {**{name: value for name, value in row.items() if _key(name) != column.key}, column: tenant}
+
+
+def _without_tenant(values: Mapping[Any, Any], column: Column[str]) -> dict[Any, Any]:
+    """What an upsert sets: `set_=dict(stmt.excluded)` is common and names tenant_id, which changes nothing."""
+    for name, value in values.items():
+        if _key(name) not in column.table.c:
+            refuse(f"the upsert sets {_key(name)!r}, which is no column of {column.table.key}")
+        if _key(name) == column.key and not (isinstance(value, ColumnElement) and _key(value) == column.key):
+            refuse(f"the upsert sets tenant_id of {column.table.key}; leave it out")
+    return {name: value for name, value in values.items() if _key(name) != column.key}
+
+
+def _given_values(state: Any) -> Iterator[ClauseElement]:
+    for row in state._multi_parameters or [state._dict_parameters or {}]:
+        yield from (value for value in row.values() if isinstance(value, ClauseElement))
+
+
+def _kept_sides(join: Join) -> tuple[FromClause, ...]:
+    if join.full:
+        return ()
+    return (join.left,) if join.isouter else (join.left, join.right)
+
+
+def _key(name: Any) -> str:
+    return name if isinstance(name, str) else str(getattr(name, "key", ""))

@@ -1,0 +1,102 @@
+"""Tell SQL text from names: nobody can say which rows a piece of SQL text reads."""
+
+import re
+from typing import Any, NoReturn
+
+from sqlalchemy import FunctionElement
+from sqlalchemy.exc import DontWrapMixin
+
+from ...errors import IsolationError
+
+# `literal_column("*")` and `literal_column("1")` are what count(*), exists() and any() are made of.
+_HARMLESS_LITERAL = re.compile(r"\*|\d+")
+
+_OPERATOR_SYMBOLS = re.compile(r"[-+*/<>=~!@%^&|?:]+")
+_POSTGRESQL_SYMBOLS = re.compile(r"[-+*/<>=~!@%^&|?:#]+")  # elsewhere # starts a comment
+_COMMENT = re.compile(r"--|/\*|\*/")
+_OPERATOR_WORDS = frozenset(
+    {
+        "AT TIME ZONE",
+        "DIV",
+        "GLOB",
+        "ILIKE",
+        "IS",
+        "IS DISTINCT FROM",
+        "IS NOT",
+        "IS NOT DISTINCT FROM",
+        "LIKE",
+        "MATCH",
+        "MOD",
+        "NOT GLOB",
+        "NOT ILIKE",
+        "NOT LIKE",
+        "NOT REGEXP",
+        "NOT RLIKE",
+        "NOT SIMILAR TO",
+        "OVERLAPS",
+        "REGEXP",
+        "RLIKE",
+        "SIMILAR TO",
+        "SOUNDS LIKE",
+        "XOR",
+    }
+)
+
+# Functions that run SQL they are given as a string, reach files or other servers, or change the connection.
+_REACHING_FUNCTION = re.compile(
+    r"(?:query|table|schema|database|cursor)_to_xml.*|ts_stat|ts_rewrite|xpath_table|crosstab.*|connectby|dblink.*"
+    r"|pg_(?:read|ls|stat)_.*|lo_.*|set_config|load_file|load_extension|readfile|writefile|edit|eval|fts3_tokenizer"
+    r"|pragma_.*",
+    re.IGNORECASE,
+)
+
+_QUOTED = r"""(?:"(?:[^"]|"")*"|'(?:[^']|'')*'|`(?:[^`]|``)*`)"""
+_TYPE = re.compile(rf"(?:[\w .]|\[\]|{_QUOTED}|\((?:[\w ,.]|{_QUOTED})*\))+")
+_FIELD = re.compile(r"\w+")
+_COLLATION = re.compile(r"[\w.@-]+")
+
+
+class StatementRefusedError(IsolationError, DontWrapMixin):
+    """An `IsolationError` that SQLAlchemy passes on as it is, instead of wrapping it in a `StatementError`."""
+
+
+def refuse(why: str) -> NoReturn:
+    raise StatementRefusedError(f"refused in a tenant's session: {why}")
+
+
+def refuse_text(text: object) -> NoReturn:
+    refuse(f"{str(text)[:80]!r} is SQL text, and nobody can tell whose rows it reads; use mapped columns and func.…")
+
+
+def check_literal(text: str) -> None:
+    if not _HARMLESS_LITERAL.fullmatch(text):
+        refuse_text(text)
+
+
+def check_operator(text: str, dialect_name: str) -> None:
+    symbols = _POSTGRESQL_SYMBOLS if dialect_name == "postgresql" else _OPERATOR_SYMBOLS
+    is_symbol = symbols.fullmatch(text) and not _COMMENT.search(text)
+    if not is_symbol and " ".join(text.upper().split()) not in _OPERATOR_WORDS:
+        refuse(f"the operator {text!r} is SQL text; use a symbol, or one of {', '.join(sorted(_OPERATOR_WORDS))}")
+
+
+def check_function(function: FunctionElement[Any]) -> None:
+    name = str(getattr(function, "name", ""))
+    if _REACHING_FUNCTION.fullmatch(name):
+        refuse(f"the function {name!r} can reach beyond the tenant's rows; call it on a connection of your own")
+
+
+def check_type(text: str) -> str:
+    if not _TYPE.fullmatch(text):
+        refuse(f"the type {text!r} is SQL text; use one of SQLAlchemy's types")
+    return text
+
+
+def check_extract_field(field: str) -> None:
+    if not _FIELD.fullmatch(field):
+        refuse(f"extract({field!r}, …) is SQL text; name one field, such as 'year'")
+
+
+def check_collation(name: str) -> None:
+    if not _COLLATION.fullmatch(name):
+        refuse(f"collate({name!r}) is SQL text; name one collation")

@@ -1,0 +1,91 @@
+"""The `basic` manager: every tenant has a database of its own, opened while it is in use."""
+
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from pathlib import Path
+
+from ..engines import is_sqlite, parse_url, sqlite_file
+from ..errors import ConfigurationError
+from ..tenant import Tenant
+from .base import BaseMultitenantManager
+from .cache import ProfileCache
+from .isolation import stamped_sessionmaker
+from .profile import Profile, RootProfile
+from .sqlite_file import create_file, drop_file, open_file
+
+
+class MultitenantManager(BaseMultitenantManager):
+    """Keeps each tenant in a SQLite file, with an engine for each open profile."""
+
+    def __init__(self, root_profile: RootProfile) -> None:
+        super().__init__(root_profile)
+        settings = root_profile.settings
+        if settings.tenant_database_url is None:
+            self._pattern = _file(settings.database_url, "database_url").parent / "tenants" / "{id}.db"
+        else:
+            self._pattern = _file(settings.tenant_database_url, "tenant_database_url")
+        self._pool = {
+            "pool_size": settings.pool_size,
+            "max_overflow": settings.max_overflow,
+            "pool_timeout": settings.pool_timeout,
+        }
+        self._profiles = ProfileCache[Profile](
+            settings.profile_cache_size, idle_timeout=settings.profile_idle_timeout, clock=root_profile.clock
+        )
+
+    @property
+    def open_profiles(self) -> Iterable[Profile]:
+        return self._profiles.open_profiles
+
+    def namespace(self, tenant: Tenant) -> str:
+        # Not the derived path: a data folder that is moved as a whole keeps its tenants.
+        return f"basic/{tenant.id}" if tenant.database_url is None else f"sqlite/{self._file(tenant).resolve()}"
+
+    async def create_tenant(self, tenant: Tenant) -> None:
+        await create_file(self._file(tenant), tenant, self.root_profile.metadata)
+
+    async def update_tenant(self, tenant: Tenant) -> None:
+        self._profiles.remove(tenant.id)
+
+    async def remove_tenant(self, tenant: Tenant, *, drop_data: bool) -> None:
+        await self._profiles.retire(tenant.id, timeout=self.root_profile.settings.shutdown_timeout)
+        if drop_data:
+            await drop_file(self._file(tenant), tenant)
+
+    def lease(self, tenant: Tenant) -> AbstractAsyncContextManager[Profile]:
+        opened = self._profiles.get(tenant.id)
+        if opened is not None and opened.tenant.version < tenant.version:
+            self._profiles.remove(tenant.id)
+        return self._profiles.lease(tenant.id, partial(self._open, tenant))
+
+    async def close_idle(self) -> int:
+        return await self._profiles.close_idle()
+
+    async def aclose(self) -> None:
+        await self._profiles.aclose(timeout=self.root_profile.settings.shutdown_timeout)
+
+    def stats(self) -> dict[str, int]:
+        return self._profiles.stats()
+
+    async def _open(self, tenant: Tenant) -> Profile:
+        self._check_recorded(tenant)
+        engine = await open_file(self._file(tenant), tenant, **self._pool)
+        new_session = stamped_sessionmaker(engine, self.root_profile.session_class, tenant.id)
+        return Profile(tenant, self._settings_of(tenant), new_session, engine.dispose)
+
+    def _file(self, tenant: Tenant) -> Path:
+        if tenant.database_url is None:
+            return Path(str(self._pattern).replace("{id}", tenant.id))
+        return _file(tenant.database_url, "the tenant's database_url")
+
+
+def _file(url_text: str, setting: str) -> Path:
+    url = parse_url(url_text, setting)
+    file = sqlite_file(url) if is_sqlite(url) else None
+    if file is None:
+        raise ConfigurationError(
+            f"the basic manager keeps tenants in SQLite files, and {setting} names none; "
+            "set tenant_database_url to sqlite+aiosqlite:///./data/tenants/{id}.db"
+        )
+    return file

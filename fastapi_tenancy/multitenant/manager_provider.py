@@ -1,0 +1,65 @@
+"""Pick the manager that serves a tenant."""
+
+import pkgutil
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from ..errors import ConfigurationError
+from ..tenant import Tenant
+from .base import BaseMultitenantManager
+from .profile import RootProfile
+
+
+class MultitenantManagerProvider:
+    """Makes each manager once, when the first tenant needs it.
+
+    Attributes:
+        MANAGER_TYPES: the built-in names, and the dotted path that each stands for.
+    """
+
+    MANAGER_TYPES: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {
+            "basic": "fastapi_tenancy.multitenant.manager.MultitenantManager",
+            "shared-profile": "fastapi_tenancy.multitenant.shared_profile_manager.SharedProfileMultitenantManager",
+        }
+    )
+
+    def __init__(self, root_profile: RootProfile) -> None:
+        self.root_profile = root_profile
+        self._managers: dict[str, BaseMultitenantManager] = {}
+
+    @property
+    def managers(self) -> Mapping[str, BaseMultitenantManager]:
+        """The managers made so far, by dotted path."""
+        return MappingProxyType(self._managers)
+
+    def provide(self, settings: Mapping[str, Any]) -> BaseMultitenantManager:
+        """The manager that `settings["manager_type"]` names, a built-in name or a dotted path of one's own.
+
+        Raises:
+            ConfigurationError: there is no such manager, or it does not fit the deployment's settings.
+        """
+        name = settings.get("manager_type") or self.root_profile.settings.manager_type
+        path = self.MANAGER_TYPES.get(name.lower(), name)
+        if path not in self._managers:
+            self._managers[path] = self._load(name, path)(self.root_profile)
+        return self._managers[path]
+
+    def for_tenant(self, tenant: Tenant) -> BaseMultitenantManager:
+        return self.provide({"manager_type": tenant.manager_type})
+
+    async def aclose(self) -> None:
+        while self._managers:
+            _, manager = self._managers.popitem()
+            await manager.aclose()
+
+    def _load(self, name: str, path: str) -> type[BaseMultitenantManager]:
+        choices = f"use one of {', '.join(self.MANAGER_TYPES)}, or the dotted path of a BaseMultitenantManager"
+        try:
+            found = pkgutil.resolve_name(path)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ConfigurationError(f"no manager is called {name!r} ({error}); {choices}") from error
+        if not (isinstance(found, type) and issubclass(found, BaseMultitenantManager)):
+            raise ConfigurationError(f"{name!r} is not a manager; {choices}")
+        return found

@@ -1,0 +1,46 @@
+"""Read the tenant from the first label of the host."""
+
+import re
+from dataclasses import dataclass, field
+
+from starlette.types import Scope
+
+from ..errors import ConfigurationError, InvalidIdentifierError
+from .base import single_header
+
+_DOMAIN = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*")
+
+
+@dataclass(frozen=True, slots=True)
+class SubdomainResolver:
+    """The tenant is `acme` in `acme.<domain>`; the domain itself, and any other host, names none.
+
+    Letter case, a trailing dot and a port do not matter, neither in the request nor in `domain`.
+
+    Raises:
+        ConfigurationError: `domain` is empty or no domain.
+    """
+
+    domain: str
+    ignore: frozenset[str] = frozenset({"www"})
+    _suffix: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        domain = self.domain.lower().partition(":")[0].strip(".")
+        if not _DOMAIN.fullmatch(domain):
+            raise ConfigurationError(f"{self.domain!r} is not a domain; give the part after the tenant, 'example.com'")
+        object.__setattr__(self, "_suffix", "." + domain)
+        object.__setattr__(self, "ignore", frozenset(self.ignore))
+
+    def __call__(self, scope: Scope) -> str | None:
+        host = single_header(scope, b"host")
+        if host is None:
+            return None
+        name, _, port = host.lower().partition(":")
+        name = name.removesuffix(".")
+        if not name.endswith(self._suffix):
+            return None
+        if port and not (port.isascii() and port.isdigit()):
+            raise InvalidIdentifierError("the Host header has a malformed port; send the host and an optional number")
+        label = name[: -len(self._suffix)]
+        return None if label in self.ignore else label

@@ -1,0 +1,63 @@
+"""What a deployment sets, from code or from `TENANCY_*` environment variables."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import URL
+
+
+def _url_text(value: Any) -> Any:
+    return value.render_as_string(hide_password=False) if isinstance(value, URL) else value
+
+
+DatabaseURL = Annotated[str, BeforeValidator(_url_text)]
+
+
+class TenancySettings(BaseSettings):
+    """Settings of a deployment; each can be given as an argument or as `TENANCY_<NAME>` in the environment.
+
+    Attributes:
+        database_url: where the tenants are listed, and where `shared-profile` keeps their rows.
+        tenant_database_url: a `basic` tenant's own database, with `{id}` in place of the tenant's id; None derives it
+            from `database_url` (a folder `tenants` beside a SQLite file, a database `tenant_<id>` on a server).
+        manager_type: the manager of a tenant that names none: a name in `MANAGER_TYPES`, or a dotted path.
+        shared_isolation: how `shared-profile` keeps tenants apart; "auto" picks the strongest the database allows.
+        default_settings: what a tenant's settings hold where the tenant sets nothing else.
+        cache_size: tenants that are remembered by a worker.
+        cache_ttl: seconds for which a remembered tenant is served without asking the store.
+        unknown_cache_size: names without a tenant that are remembered by a worker.
+        unknown_cache_ttl: seconds for which such a name is refused without asking the store.
+        profile_cache_size: opened `basic` profiles that are kept; those in use come on top.
+        profile_idle_timeout: seconds after which a profile that nobody uses is closed; None keeps it.
+        pool_size: connections that an open profile keeps.
+        max_overflow: connections that it may open beyond those while it is busy.
+        pool_timeout: seconds that a request waits for one of them before it gets a 503.
+        store_timeout: seconds that the tenant store may take before a request gets a 503.
+        shutdown_timeout: seconds that the end of the application waits for requests that still use a profile.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="TENANCY_", extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    database_url: DatabaseURL = Field(min_length=1, repr=False)
+    tenant_database_url: DatabaseURL | None = Field(None, min_length=1, repr=False)
+    manager_type: str = Field("basic", min_length=1)
+    shared_isolation: Literal["auto", "row"] = "auto"
+    default_settings: dict[str, Any] = Field(default_factory=dict)
+    cache_size: int = Field(1000, ge=1)
+    cache_ttl: int = Field(60, ge=1)
+    unknown_cache_size: int = Field(10_000, ge=1)
+    unknown_cache_ttl: float = Field(5.0, gt=0)
+    profile_cache_size: int = Field(100, ge=1)
+    profile_idle_timeout: float | None = Field(300.0, gt=0)
+    pool_size: int = Field(5, ge=1)
+    max_overflow: int = Field(5, ge=0)
+    pool_timeout: float = Field(5.0, gt=0)
+    store_timeout: float = Field(5.0, gt=0)
+    shutdown_timeout: float = Field(10.0, ge=0)
+
+    @model_validator(mode="after")
+    def _template_names_the_tenant(self) -> Self:
+        if self.tenant_database_url is not None and "{id}" not in self.tenant_database_url:
+            raise ValueError("tenant_database_url must contain {id}, or all tenants would share one database")
+        return self

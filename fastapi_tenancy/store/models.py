@@ -1,0 +1,25 @@
+"""The table that lists the tenants, as it is now; `migrations` brings a database here."""
+
+from sqlalchemy import JSON, Column, DateTime, Integer, MetaData, String, Table, Text
+from sqlalchemy.dialects import mysql
+
+store_metadata = MetaData()
+
+_moment = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")  # UTC, without a zone
+
+tenants = Table(
+    "tenancy_tenants",
+    store_metadata,
+    Column("id", String(32), primary_key=True),
+    Column("identifier", String(63), unique=True),  # NULL: deleted, and its data was kept
+    Column("name", String(200), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("settings", JSON, nullable=False),
+    Column("manager_type", String(255)),
+    Column("database_url", Text),
+    Column("namespace", String(512), unique=True),
+    Column("version", Integer, nullable=False),
+    Column("created_at", _moment, nullable=False),
+    Column("updated_at", _moment, nullable=False),
+    Column("former_identifier", String(63)),
+)

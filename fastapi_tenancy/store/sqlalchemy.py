@@ -1,0 +1,150 @@
+"""The tenant store in a SQL database: SQLite, PostgreSQL or MariaDB."""
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import URL, RowMapping, Select, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from ..engines import BEGIN_IMMEDIATE, make_parent, open_engine, parse_url, sqlite_file
+from ..errors import NamespaceExistsError, StoreUnavailableError, TenantExistsError
+from ..migrations import upgrade_store_tables
+from ..tenant import Tenant, TenantStatus, plain
+from .base import RetainedNamespace, identifier_taken, namespace_taken, tenant_changed, tenant_gone
+from .models import tenants
+
+_listed = select(tenants).where(tenants.c.identifier.is_not(None))
+
+
+class SQLAlchemyTenantStore:
+    """A `TenantStore` in the table `tenancy_tenants`."""
+
+    def __init__(self, url: str | URL, *, pool_size: int = 5, max_overflow: int = 5, pool_timeout: float = 5.0) -> None:
+        self.url = url if isinstance(url, URL) else parse_url(url, "database_url")
+        self._pool = {"pool_size": pool_size, "max_overflow": max_overflow, "pool_timeout": pool_timeout}
+        self._engine: AsyncEngine | None = None
+
+    async def open(self) -> None:
+        file = sqlite_file(self.url) if self.url.get_backend_name() == "sqlite" else None
+        if file is not None:
+            make_parent(file, "database_url")
+        self._engine = open_engine(self.url, **self._pool)
+        async with self._write() as connection:
+            await connection.run_sync(upgrade_store_tables)
+
+    async def close(self) -> None:
+        if self._engine is not None:
+            await self._engine.dispose()
+            self._engine = None
+
+    async def add(self, tenant: Tenant) -> None:
+        try:
+            async with self._write() as connection:
+                await connection.execute(insert(tenants).values(_to_row(tenant)))
+        except IntegrityError as error:
+            raise await self._clash(tenant) from error
+
+    async def get(self, tenant_id: str) -> Tenant | None:
+        return await self._one(_listed.where(tenants.c.id == tenant_id))
+
+    async def get_by_identifier(self, identifier: str) -> Tenant | None:
+        return await self._one(_listed.where(tenants.c.identifier == identifier))
+
+    async def page(self, limit: int, after: str | None = None, status: TenantStatus | None = None) -> Sequence[Tenant]:
+        query = _listed.order_by(tenants.c.identifier).limit(limit)
+        if after is not None:
+            query = query.where(tenants.c.identifier > after)
+        if status is not None:
+            query = query.where(tenants.c.status == status.value)
+        return [_to_tenant(row) for row in await self._rows(query)]
+
+    async def save(self, tenant: Tenant) -> Tenant:
+        saved = replace(tenant, version=tenant.version + 1)
+        mine = (tenants.c.id == tenant.id) & (tenants.c.version == tenant.version)
+        try:
+            async with self._write() as connection:
+                result = await connection.execute(update(tenants).where(mine).values(_to_row(saved)))
+        except IntegrityError as error:
+            raise await self._clash(tenant) from error
+        if result.rowcount == 1:
+            return saved
+        if await self.get(tenant.id) is None:
+            raise tenant_gone(tenant)
+        raise tenant_changed(tenant)
+
+    async def remove(self, tenant: Tenant, *, keep_namespace: bool) -> None:
+        this = tenants.c.id == tenant.id
+        retired = {"identifier": None, "former_identifier": tenant.identifier, "version": tenants.c.version + 1}
+        async with self._write() as connection:
+            if keep_namespace:
+                await connection.execute(update(tenants).where(this, tenants.c.identifier.is_not(None)).values(retired))
+            else:
+                await connection.execute(delete(tenants).where(this))
+
+    async def retained(self) -> Sequence[RetainedNamespace]:
+        kept = ("id", "former_identifier", "namespace", "database_url", "manager_type")
+        query = select(*(tenants.c[name] for name in kept)).where(tenants.c.identifier.is_(None)).order_by(tenants.c.id)
+        return [RetainedNamespace(*row.values()) for row in await self._rows(query)]
+
+    def _connected(self) -> AsyncEngine:
+        if self._engine is None:
+            raise StoreUnavailableError("the tenant store is closed; open it with: async with tenancy.lifespan(app)")
+        return self._engine
+
+    def _write(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        return self._connected().execution_options(**BEGIN_IMMEDIATE).begin()
+
+    async def _rows(self, query: Select[Any]) -> Sequence[RowMapping]:
+        async with self._connected().connect() as connection:
+            rows: Sequence[RowMapping] = (await connection.execute(query)).mappings().all()
+        return rows
+
+    async def _one(self, query: Select[Any]) -> Tenant | None:
+        rows = await self._rows(query)
+        return _to_tenant(rows[0]) if rows else None
+
+    async def _clash(self, tenant: Tenant) -> TenantExistsError | NamespaceExistsError:
+        holder = await self.get_by_identifier(tenant.identifier)
+        if holder is not None and holder.id != tenant.id:
+            return identifier_taken(tenant)
+        return namespace_taken()
+
+
+def _to_row(tenant: Tenant) -> dict[str, Any]:
+    return {
+        "id": tenant.id,
+        "identifier": tenant.identifier,
+        "name": tenant.name,
+        "status": tenant.status.value,
+        "settings": plain(tenant.settings),
+        "manager_type": tenant.manager_type,
+        "database_url": tenant.database_url,
+        "namespace": tenant.namespace,
+        "version": tenant.version,
+        "created_at": tenant.created_at.astimezone(UTC).replace(tzinfo=None),
+        "updated_at": tenant.updated_at.astimezone(UTC).replace(tzinfo=None),
+    }
+
+
+def _to_tenant(row: RowMapping) -> Tenant:
+    return Tenant(
+        id=row["id"],
+        identifier=row["identifier"],
+        name=row["name"],
+        status=TenantStatus(row["status"]),
+        settings=row["settings"],
+        manager_type=row["manager_type"],
+        database_url=row["database_url"],
+        namespace=row["namespace"],
+        version=row["version"],
+        created_at=_utc(row["created_at"]),
+        updated_at=_utc(row["updated_at"]),
+    )
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC)

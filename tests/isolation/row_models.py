@@ -1,0 +1,169 @@
+"""Tables of every shape, two tenants' rows in them, and ways to run statements as one of the two."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import JSON, Column, Engine, ForeignKey, Integer, String, Table, create_engine, insert, select
+from sqlalchemy.ext.asyncio import AsyncAttrs, AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from fastapi_tenancy.multitenant.isolation import RowIsolation, TenantScoped
+
+A, B = "a" * 32, "b" * 32
+
+
+class Base(AsyncAttrs, DeclarativeBase):
+    pass
+
+
+note_tags = Table(
+    "note_tags",
+    Base.metadata,
+    Column("note_id", ForeignKey("notes.id"), primary_key=True),
+    Column("tag_id", ForeignKey("tags.id"), primary_key=True),
+    Column("tenant_id", String(32), nullable=False, index=True),
+)
+
+ledger = Table(
+    "ledger",
+    Base.metadata,
+    Column("id", Integer, primary_key=True),
+    Column("amount", Integer, nullable=False),
+    Column("memo", String, nullable=False),
+    Column("tenant_id", String(32), nullable=False, key="owner"),
+)
+
+
+class Author(TenantScoped, Base):
+    __tablename__ = "authors"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    notes: Mapped[list["Note"]] = relationship(back_populates="author", cascade="all, delete-orphan")
+
+
+class Tag(TenantScoped, Base):
+    __tablename__ = "tags"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    label: Mapped[str]
+
+
+class Note(TenantScoped, Base):
+    __tablename__ = "notes"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str]
+    data: Mapped[Any] = mapped_column(JSON, default=dict)
+    author_id: Mapped[int | None] = mapped_column(ForeignKey("authors.id"))
+    country_id: Mapped[int | None] = mapped_column(ForeignKey("countries.id"))
+    author: Mapped[Author | None] = relationship(back_populates="notes")
+    country: Mapped["Country | None"] = relationship()
+    tags: Mapped[list[Tag]] = relationship(secondary=note_tags)
+
+
+class Country(Base):
+    __tablename__ = "countries"
+    __table_args__ = {"info": {"tenancy": "shared"}}  # noqa: RUF012 - as SQLAlchemy's documentation has it
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+
+
+class Animal(TenantScoped, Base):
+    __tablename__ = "animals"
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "animal"}  # noqa: RUF012 - as above
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    name: Mapped[str]
+
+
+class Dog(Animal):
+    __tablename__ = "dogs"
+    __mapper_args__ = {"polymorphic_identity": "dog"}  # noqa: RUF012 - as above
+
+    id: Mapped[int] = mapped_column(ForeignKey("animals.id"), primary_key=True)
+    own_tenant_id: Mapped[str] = mapped_column("tenant_id", String(32), index=True)
+    bark: Mapped[str]
+
+
+def rows_of(tenant: str, first: int, word: str) -> dict[Table, list[dict[str, Any]]]:
+    """Rows that say `word` wherever they can; ids from `first` on."""
+    ids = [first + offset for offset in range(4)]
+    return {
+        Author.__table__: [{"id": i, "name": f"{word}-author-{i}", "tenant_id": tenant} for i in ids[:2]],
+        Tag.__table__: [{"id": first, "label": f"{word}-tag", "tenant_id": tenant}],
+        Note.__table__: [
+            {"id": i, "text": f"{word}-{i}", "data": {"k": word}, "author_id": author, "tenant_id": tenant}
+            for i, author in zip(ids, (first, first, None, 102 - first), strict=True)  # the last one's is the other's
+        ],
+        note_tags: [
+            {"note_id": first, "tag_id": first, "tenant_id": tenant},
+            {"note_id": first + 1, "tag_id": 102 - first, "tenant_id": tenant},  # the other tenant's tag
+        ],
+        ledger: [{"id": first, "amount": first, "memo": word, "owner": tenant}],
+        Animal.__table__: [{"id": first, "kind": "dog", "name": f"{word}-rex", "tenant_id": tenant}],
+        Dog.__table__: [{"id": first, "bark": f"{word}-woof", "tenant_id": tenant}],
+    }
+
+
+def plant(file: Path, *tenants: str) -> Path:
+    """A database with the rows of `tenants`: ids 1 to 4 are A's and say alpha, 101 to 104 are B's and say bravo."""
+    engine = create_engine(f"sqlite:///{file}")
+    Base.metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(insert(Country), [{"id": 1, "name": "Norway"}])
+        for tenant, first, word in ((A, 1, "alpha"), (B, 101, "bravo")):
+            if tenant in tenants:
+                for table, rows in rows_of(tenant, first, word).items():
+                    connection.execute(insert(table), rows)
+    engine.dispose()
+    return file
+
+
+def everything_but(file: Path, tenant: str) -> dict[str, list[Any]]:
+    """All rows that are not `tenant`'s, read behind the library's back."""
+    engine: Engine = create_engine(f"sqlite:///{file}")
+    with engine.connect() as connection:
+        kept = {
+            table.name: [
+                row
+                for row in connection.execute(select(table)).all()
+                if "tenant_id" not in row._fields or row.tenant_id != tenant
+            ]
+            for table in Base.metadata.sorted_tables
+        }
+    engine.dispose()
+    return kept
+
+
+@asynccontextmanager
+async def guarded(file: Path) -> AsyncIterator[tuple[RowIsolation, AsyncEngine]]:
+    engine = create_async_engine(f"sqlite+aiosqlite:///{file}")
+    isolation = RowIsolation(Base.metadata)
+    isolation.guard(engine)
+    try:
+        yield isolation, engine
+    finally:
+        await engine.dispose()
+
+
+@asynccontextmanager
+async def session_of(file: Path, tenant: str) -> AsyncIterator[AsyncSession]:
+    async with (
+        guarded(file) as (isolation, engine),
+        isolation.sessionmaker(engine, AsyncSession, tenant)() as session,
+    ):
+        yield session
+
+
+def words(value: Any) -> str:
+    """All that a result says, for looking whether it says too much."""
+    if isinstance(value, Base):
+        return " ".join(str(item) for item in vars(value).values())
+    if isinstance(value, list | tuple) or hasattr(value, "_fields"):
+        return " ".join(words(item) for item in value)
+    return str(value)

@@ -1,0 +1,51 @@
+"""Many requests of many tenants at once: every row is its tenant's, and everything is closed at the end."""
+
+import asyncio
+import random
+from pathlib import Path
+
+import pytest
+from support import make_app, make_tenancy, named, running
+
+TENANTS = [f"tenant-{number}" for number in range(20)]
+
+
+def open_files(folder: Path) -> list[str]:
+    descriptors = Path("/proc/self/fd")
+    if not descriptors.is_dir():
+        pytest.skip("needs /proc/self/fd to see what is open")
+    targets = [link.readlink() for link in descriptors.iterdir() if link.is_symlink()]
+    return [str(target) for target in targets if str(target).startswith(str(folder))]
+
+
+@pytest.mark.parametrize("profile_cache_size", [100, 3])
+async def test_2000_mixed_requests_over_20_tenants_mix_no_rows(
+    tmp_path: Path, manager_type: str, profile_cache_size: int
+) -> None:
+    tenancy = make_tenancy(tmp_path, manager_type=manager_type, profile_cache_size=profile_cache_size)
+    rng = random.Random(1)
+    written: dict[str, list[str]] = {name: [] for name in TENANTS}
+    slots = asyncio.Semaphore(50)
+
+    async def one_request(client, number: int) -> None:
+        name = rng.choice(TENANTS)
+        async with slots:
+            if number % 3:
+                answer = (await client.get("/notes", headers=named(name))).raise_for_status().json()
+                assert answer["tenant"] == name
+                assert all(text.startswith(f"{name}:") for text in answer["notes"])
+            else:
+                text = f"{name}:{number}"
+                (await client.post("/notes", params={"text": text}, headers=named(name))).raise_for_status()
+                written[name].append(text)
+
+    async with running(make_app(tenancy)) as client:
+        for name in TENANTS:
+            await tenancy.create_tenant(name)
+        await asyncio.gather(*(one_request(client, number) for number in range(2000)))
+        for name in TENANTS:
+            notes = (await client.get("/notes", headers=named(name))).json()["notes"]
+            assert sorted(notes) == sorted(written[name])
+        if manager_type == "basic":
+            assert tenancy.stats()["managers"]["MultitenantManager"]["open"] <= profile_cache_size
+    assert open_files(tmp_path) == []
