@@ -46,7 +46,7 @@ def parse_url(text: str, setting: str) -> URL:
         ) from error
     url = url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
     try:
-        dialect = url.get_dialect()
+        dialect = url.get_dialect().get_async_dialect_cls(url)
         dialect.import_dbapi()
     except NoSuchModuleError as error:
         raise ConfigurationError(

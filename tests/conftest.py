@@ -1,9 +1,10 @@
 """Fixtures that every test may use."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from servers import postgresql
 from support import MANAGERS, make_tenancy
 
 from fastapi_tenancy import Tenancy
@@ -27,3 +28,10 @@ async def tenancy(tmp_path: Path, manager_type: str) -> AsyncIterator[Tenancy]:
         await tenancy.create_tenant("acme")
         await tenancy.create_tenant("globex")
         yield tenancy
+
+
+@pytest.fixture(scope="session")
+def postgresql_url() -> Iterator[str]:
+    """A real PostgreSQL server, started once."""
+    with postgresql() as url:
+        yield url

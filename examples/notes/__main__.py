@@ -22,6 +22,7 @@ GUIDE = """
     Initech, header   curl -H '{header}: initech' http://{domain}:{port}/api/notes
     JSON API          http://acme.{domain}:{port}/docs
 
+    A browser that does not know acme.{domain} can take http://{domain}:{port}{prefix}/acme/
     Try to cheat      curl -H '{header}: globex' 'http://{domain}:{port}/api/notes?q=acme'
 
   The data are in {data}. Stop with Ctrl+C; remove the data with: make clean

@@ -75,7 +75,7 @@ async def error_page(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for nothing else
     if not _wants_html(request):
         return await http_exception_handler(request, error)
-    title = HTTPStatus(error.status_code).phrase
+    title = HTTPStatus(error.status_code).phrase.capitalize()
     return page(request, "error.html", error.status_code, title=title, detail=error.detail)
 
 

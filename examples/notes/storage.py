@@ -80,7 +80,7 @@ async def add_note(session: AsyncSession, draft: NoteIn, limit: int) -> Note:
     """
     if await count_notes(session) >= limit:
         raise NoteLimitError
-    note = Note()
+    note = Note(labels=set())  # said, so that nothing has to be loaded later where it has none
     await write_note(session, note, draft)
     session.add(note)
     await session.flush()

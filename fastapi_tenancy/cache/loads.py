@@ -72,8 +72,9 @@ class Loads:
     """The loads of one cache, and the changes that overtake them; empty when nothing is under way.
 
     A load that is no longer the current one of its key was overtaken: its value is good for those who wait already, and
-    is not stored. A change overtakes when it begins, so that nothing older is stored after it, and again when it ends,
-    so that nobody joins a load that may have read what was there before. It waits for a store that has begun.
+    is not stored. A change overtakes when it begins, so that whoever comes from then on loads anew, and again when it
+    ends, since a load that began meanwhile may have read what was there before. While it goes on no load stores, and it
+    waits for a store that has begun; so the cache never keeps what is older than its last change.
     """
 
     def __init__(self) -> None:

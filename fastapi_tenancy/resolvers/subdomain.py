@@ -8,7 +8,7 @@ from starlette.types import Scope
 from ..errors import ConfigurationError, InvalidIdentifierError
 from .base import single_header
 
-_DOMAIN = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*")
+_DOMAIN = re.compile(r"\.?(?P<domain>[a-z0-9-]+(?:\.[a-z0-9-]+)*)\.?(?::\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,10 @@ class SubdomainResolver:
     _suffix: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        domain = self.domain.lower().partition(":")[0].strip(".")
-        if not _DOMAIN.fullmatch(domain):
+        parsed = _DOMAIN.fullmatch(self.domain.lower())
+        if parsed is None:
             raise ConfigurationError(f"{self.domain!r} is not a domain; give the part after the tenant, 'example.com'")
-        object.__setattr__(self, "_suffix", "." + domain)
+        object.__setattr__(self, "_suffix", f".{parsed['domain']}")
         object.__setattr__(self, "ignore", frozenset(self.ignore))
 
     def __call__(self, scope: Scope) -> str | None:

@@ -235,6 +235,7 @@ async def test_a_loader_cancelled_while_it_stores_has_given_its_value_to_those_w
     await first.lock
     first.task.cancel()
     assert await second.task == 1
+    await asyncio.wait([first.task])
     assert first.task.cancelled()
     assert len(cache._loads_in_flight) == 0
     third, fourth = await readers_of(cache, 2)
@@ -419,33 +420,135 @@ async def test_a_value_set_during_a_load_that_fails_is_given_to_those_who_wait(c
     assert await results_of([old, waiter]) == [None, "set"]
 
 
-async def test_a_clear_while_a_value_is_being_stored_clears_it():
-    cache = SlowCache()
-    async with cache.acquire("key") as lock:
-        storing = asyncio.create_task(lock.set_result("old"))
-        await asyncio.sleep(0)
-        await cache.clear("key")
-        assert await cache.get("key", ABSENT) is ABSENT
-        await storing
+class GatedCache(SlowCache):
+    """A call waits at the gates "… before" and "… after" its effect, where the test has closed them."""
+
+    def __init__(self, *closed):
+        super().__init__()
+        self.gates = {name: asyncio.Event() for name in closed}
+
+    def open(self, *names):
+        for name in names:
+            self.gates[name].set()
+
+    async def pass_gates(self, name, effect):
+        if gate := self.gates.get(f"{name} before"):
+            await gate.wait()
+        found = effect()
+        if gate := self.gates.get(f"{name} after"):
+            await gate.wait()
+        return found
+
+    async def get(self, key, default=None):
+        return await self.pass_gates("get", lambda: self.values.get(key, default))
+
+    async def set(self, keys, value, ttl=None):
+        await self.pass_gates(f"set {value}", lambda: self.values.update({keys: value}))
+
+    async def clear(self, key):
+        await self.pass_gates("clear", lambda: self.values.pop(key, None))
+
+
+async def test_a_load_that_begins_during_a_set_is_not_stored_over_it():
+    cache = GatedCache("set new before", "set new after")
+    setting = asyncio.create_task(cache.set("key", "new"))
+    (reader,) = await readers_of(cache, 1)
+    cache.open("set new before")
+    await ticks()
+    reader.give("loaded")
+    assert await reader.task == "loaded"
+    cache.open("set new after")
+    await setting
+    assert await cache.get("key") == "new"
+    assert len(cache._loads_in_flight) == 0
+
+
+async def test_a_reader_that_comes_during_a_clear_does_not_join_the_load_before_it():
+    cache = GatedCache("clear before")
+    (old,) = await readers_of(cache, 1)
+    clearing = asyncio.create_task(cache.clear("key"))
+    (new,) = await readers_of(cache, 1)
+    assert new.entered
+    cache.open("clear before")
+    await clearing
+    for reader in (old, new):
+        reader.give_up()
+        await reader.task
+
+
+async def test_a_reader_after_a_clear_does_not_join_a_look_up_that_was_answered_before_it():
+    cache = GatedCache("clear before", "get after")
+    cache.values["key"] = "old"
+    clearing = asyncio.create_task(cache.clear("key"))
+    (early,) = await readers_of(cache, 1)
+    cache.open("clear before")
+    await clearing
+    (late,) = await readers_of(cache, 1)
+    cache.open("get after")
+    late.give("new")
+    assert await results_of([early, late]) == ["old", "new"]
+
+
+async def test_a_change_during_the_look_up_leaves_one_loader():
+    cache = GatedCache("get after")
+    (early,) = await readers_of(cache, 1)
+    await cache.clear("key")
+    (late,) = await readers_of(cache, 1)
+    cache.open("get after")
+    await ticks()
+    assert [early.entered, late.entered] == [False, True]
+    late.give(1)
+    assert await results_of([early, late]) == [1, 1]
+
+
+async def test_a_clear_waits_for_the_value_that_is_being_stored_and_then_clears_it():
+    cache = GatedCache("set old before")
+    (reader,) = await readers_of(cache, 1)
+    reader.give("old")
+    await ticks()
+    clearing = asyncio.create_task(cache.clear("key"))
+    await ticks()
+    cache.open("set old before")
+    await clearing
     assert await cache.get("key", ABSENT) is ABSENT
+    assert await reader.task == "old"
     assert len(cache._loads_in_flight) == 0
 
 
 async def test_a_second_store_does_not_begin_while_a_first_goes_on():
-    cache = SlowCache()
-    first, second = cache.acquire("key"), cache.acquire("key")
-    async with first:
-        storing = asyncio.create_task(first.set_result("old"))
-        await asyncio.sleep(0)
-        clearing = asyncio.create_task(cache.clear("key"))
-        await asyncio.sleep(0)
-        clearing.cancel()
-        await asyncio.wait([clearing])
-        async with second:
-            if not second.done:
-                await second.set_result("new")
-        await storing
+    cache = GatedCache("set old before")
+    first, second = await readers_of(cache, 2)
+    first.give("old")
+    clearing = asyncio.create_task(cache.clear("key"))
+    await ticks()
+    clearing.cancel()
+    await asyncio.wait([clearing])
+    (third,) = await readers_of(cache, 1)
+    third.give("new")
+    assert await results_of([second, third]) == ["old", "new"]
+    cache.open("set old before")
+    assert await first.task == "old"
     assert len(cache._loads_in_flight) == 0
+
+
+async def test_a_lock_released_while_it_looks_up_stays_without_a_result():
+    cache = GatedCache("get after")
+    cache.values["key"] = 1
+    (reader,) = await readers_of(cache, 1)
+    reader.lock.release()
+    cache.open("get after")
+    assert await reader.task is None
+    assert len(cache._loads_in_flight) == 0
+
+
+async def test_waiters_that_were_cancelled_take_no_memory_while_the_load_goes_on(cache):
+    first, *waiters = await readers_of(cache, 100)
+    for waiter in waiters:
+        waiter.task.cancel()
+    await ticks()
+    assert len(first.lock._load.waiting) == 0
+    first.give_up()
+    await first.task
 
 
 async def test_a_subclass_may_call_its_own_methods_and_its_bases():

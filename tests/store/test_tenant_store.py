@@ -1,13 +1,18 @@
 """Every tenant store keeps the same promises."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from servers import on_database
 from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.schema import CreateTable
 from support import tenant_named
 
 from fastapi_tenancy import (
@@ -25,13 +30,25 @@ from fastapi_tenancy.migrations import HEAD
 from fastapi_tenancy.store.models import store_metadata
 
 
-@pytest.fixture(params=["in memory", "sqlite file", "sqlite in memory"])
+async def made_store(kind: str, folder: Path, request: pytest.FixtureRequest) -> TenantStore:
+    if kind == "in memory":
+        return InMemoryTenantStore()
+    if kind == "sqlite in memory":
+        return SQLAlchemyTenantStore("sqlite://")
+    if kind == "sqlite file":
+        return SQLAlchemyTenantStore(f"sqlite:///{folder}/store.db")
+    server = request.getfixturevalue("postgresql_url")
+    name = f"store_{uuid4().hex}"
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return SQLAlchemyTenantStore(on_database(server, name))
+
+
+@pytest.fixture(params=["in memory", "sqlite in memory", "sqlite file", "postgresql"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[TenantStore]:
-    made: TenantStore = {
-        "in memory": InMemoryTenantStore,
-        "sqlite file": lambda: SQLAlchemyTenantStore(f"sqlite:///{tmp_path}/store.db"),
-        "sqlite in memory": lambda: SQLAlchemyTenantStore("sqlite://"),
-    }[request.param]()
+    made = await made_store(request.param, tmp_path, request)
     await made.open()
     yield made
     await made.close()
@@ -220,3 +237,16 @@ async def test_any_settings_come_back_unchanged(settings: dict[str, object]) -> 
     await store.add(acme)
     assert await store.get(acme.id) == acme
     await store.close()
+
+
+async def test_20_workers_that_start_at_once_make_the_tables_once(postgresql_url: str, tmp_path: Path) -> None:
+    for url in (postgresql_url, f"sqlite:///{tmp_path}/store.db"):
+        workers = [SQLAlchemyTenantStore(url, pool_size=1) for _ in range(20)]
+        await asyncio.gather(*(worker.open() for worker in workers))
+        await asyncio.gather(*(worker.close() for worker in workers))
+
+
+@pytest.mark.parametrize("dialect", [mysql.dialect(), postgresql.dialect(), sqlite.dialect()])
+def test_the_tables_can_be_written_for_each_database(dialect) -> None:
+    for table in store_metadata.sorted_tables:
+        assert str(CreateTable(table).compile(dialect=dialect)).strip().startswith("CREATE TABLE")

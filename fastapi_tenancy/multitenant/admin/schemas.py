@@ -4,16 +4,27 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlalchemy import make_url
 
 from ...tenant import MAX_NAME, Tenant, TenantStatus, plain
+from ..manager_provider import MultitenantManagerProvider
 
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME, examples=["Acme Corp"])]
 Identifier = Annotated[str, Field(examples=["acme"], description="1 to 63 of a-z, 0-9 and '-'.")]
 Settings = Annotated[dict[str, Any], Field(examples=[{"plan": "pro"}])]
 
 _MASK = "***"
+
+
+def _built_in(manager_type: str) -> str:
+    # Not a dotted path: a request never decides which module is imported.
+    if manager_type not in MultitenantManagerProvider.MANAGER_TYPES:
+        raise ValueError(f"use one of {', '.join(MultitenantManagerProvider.MANAGER_TYPES)}")
+    return manager_type
+
+
+ManagerType = Annotated[str, AfterValidator(_built_in), Field(examples=["basic"])]
 
 
 class TenantIn(BaseModel):
@@ -24,7 +35,7 @@ class TenantIn(BaseModel):
     identifier: Identifier
     name: Name | None = None
     settings: Settings = Field(default_factory=dict)
-    manager_type: str | None = Field(None, examples=["basic"])
+    manager_type: ManagerType | None = None
 
 
 class TenantPatch(BaseModel):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, Connection, Engine, MetaData, event, inspect
+from sqlalchemy import ClauseElement, Column, Connection, Engine, MetaData, event, inspect
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Mapper, Session
@@ -109,10 +109,11 @@ class _GuardingContext(_StampingContext):
         tenant = _tenant_of(connection)
         if options.get(_SCHEMAS) != connection.get_execution_options().get(_SCHEMAS):
             refuse("schema_translate_map would lead to other tables; leave it out")
-        if compiled.written_column is not None:
-            for given in _given(compiled.written_column, parameters, statement):
-                if given not in (None, tenant):
-                    refuse(f"another tenant's id is given for {compiled.written_column}; leave it out")
+        column = getattr(compiled, "written_column", None)
+        if column is not None:
+            for given in _given(column, parameters, statement):
+                if isinstance(given, ClauseElement) or given not in (None, tenant):
+                    refuse(f"another tenant's id is given for {column}; leave it out")
         return super()._init_compiled(dialect, connection, dbapi, options, compiled, parameters, statement, *args, **kw)
 
 

@@ -1,0 +1,107 @@
+"""The provider makes each manager once, the built-in ones and one's own."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+from support import Note, add_notes, make_app, make_tenancy, named, running
+
+from fastapi_tenancy import Profile, Tenant, TenantKeyMissingError, TenantUnavailableError
+from fastapi_tenancy.multitenant import BaseMultitenantManager
+from fastapi_tenancy.multitenant.error import MultitenantManagerError, WalletKeyMissingError
+from fastapi_tenancy.multitenant.manager import MultitenantManager
+
+
+class CountingManager(MultitenantManager):
+    """One's own manager: the basic one, that counts the tenants it has created."""
+
+    created = 0
+
+    async def create_tenant(self, tenant: Tenant) -> None:
+        await super().create_tenant(tenant)
+        type(self).created += 1
+
+
+class MinimalManager(BaseMultitenantManager):
+    """The least that a manager has to write."""
+
+    open_profiles: Iterable[Profile] = ()
+
+    def namespace(self, tenant: Tenant) -> str:
+        return f"nowhere/{tenant.id}"
+
+    async def create_tenant(self, tenant: Tenant) -> None: ...
+
+    async def update_tenant(self, tenant: Tenant) -> None: ...
+
+    async def remove_tenant(self, tenant: Tenant, *, drop_data: bool) -> None: ...
+
+    @asynccontextmanager
+    async def lease(self, tenant: Tenant) -> AsyncIterator[Profile]:
+        yield Profile(tenant, {"plan": "none"}, lambda: pytest.fail("it has no sessions"))
+
+
+async def test_a_manager_of_ones_own_is_found_by_its_dotted_path(tmp_path: Path) -> None:
+    path = f"{CountingManager.__module__}.CountingManager"
+    async with make_tenancy(tmp_path, manager_type=path) as tenancy:
+        await tenancy.create_tenant("acme")
+        await add_notes(tenancy, "acme", "x")
+    assert CountingManager.created == 1
+
+
+async def test_a_minimal_manager_serves_requests(tmp_path: Path) -> None:
+    path = f"{MinimalManager.__module__}.MinimalManager"
+    tenancy = make_tenancy(tmp_path, manager_type=path)
+    async with running(make_app(tenancy)) as client:
+        await tenancy.create_tenant("acme")
+        assert (await client.get("/whoami", headers=named("acme"))).json() == {"tenant": "acme"}
+        async with tenancy.use("acme") as profile:
+            assert profile.settings == {"plan": "none"}
+
+
+async def test_each_type_has_one_instance(tmp_path: Path) -> None:
+    async with make_tenancy(tmp_path) as tenancy:
+        basic = tenancy.provider.provide({"manager_type": "basic"})
+        assert tenancy.provider.provide({}) is basic
+        assert tenancy.provider.provide({"manager_type": "Basic"}) is basic
+        assert tenancy.provider.provide({"manager_type": "shared-profile"}) is not basic
+        assert len(tenancy.provider.managers) == 2
+
+
+async def test_a_profile_is_had_without_a_lease_and_with_extra_settings(tmp_path: Path, manager_type: str) -> None:
+    async with make_tenancy(tmp_path, manager_type=manager_type, default_settings={"plan": "free"}) as tenancy:
+        acme = await tenancy.create_tenant("acme", settings={"seats": 1})
+        manager = tenancy.provider.for_tenant(acme)
+        profile = await manager.get_tenant_profile(acme, {"seats": 9})
+        assert dict(profile.settings) == {"plan": "free", "seats": 9}
+        async with profile.session() as session:
+            assert list(await session.scalars(select(Note))) == []
+        assert {each.tenant.id for each in manager.open_profiles} <= {acme.id}
+
+
+async def test_a_profile_that_was_closed_says_how_to_keep_it_open(tmp_path: Path) -> None:
+    async with make_tenancy(tmp_path) as tenancy:
+        acme = await tenancy.create_tenant("acme")
+        manager = tenancy.provider.for_tenant(acme)
+        profile = await manager.get_tenant_profile(acme, {"view": True})
+        await manager.remove_tenant(acme, drop_data=False)
+        with pytest.raises(TenantUnavailableError, match=r"tenancy\.use"):
+            async with profile.session():
+                pass
+
+
+async def test_a_tenant_can_be_provisioned_by_opening_it(tmp_path: Path, manager_type: str) -> None:
+    async with make_tenancy(tmp_path, manager_type=manager_type) as tenancy:
+        acme = await tenancy.create_tenant("acme")
+        manager = tenancy.provider.for_tenant(acme)
+        await manager.remove_tenant(acme, drop_data=True)
+        profile = await manager.get_tenant_profile(acme, provision=True)
+        async with profile.transaction() as session:
+            session.add(Note(text="again"))
+
+
+def test_the_ancestors_names_are_kept() -> None:
+    assert WalletKeyMissingError is TenantKeyMissingError
+    assert issubclass(TenantKeyMissingError, MultitenantManagerError)

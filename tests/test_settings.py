@@ -1,0 +1,187 @@
+"""Every setting has an effect."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+from support import Note, add_notes, make_app, make_tenancy, named, read_notes, running
+
+from fastapi_tenancy import TenancySettings, TenantNotFoundError, TenantUnavailableError
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def loads_after(tenancy, *identifiers: str) -> int:
+    """How often the store is asked for these names, one after the other."""
+    before = tenancy.stats()["loads"]
+    for identifier in identifiers:
+        try:
+            await tenancy.directory.find(identifier)
+        except TenantNotFoundError:
+            pass
+    return tenancy.stats()["loads"] - before
+
+
+async def profiles_open(tenancy) -> int:
+    return tenancy.stats()["managers"]["MultitenantManager"]["open"]
+
+
+async def test_database_url(tmp_path: Path) -> None:
+    async with make_tenancy(tmp_path):
+        assert (tmp_path / "tenancy.db").is_file()
+
+
+async def test_tenant_database_url(tmp_path: Path) -> None:
+    async with make_tenancy(tmp_path, tenant_database_url=f"sqlite:///{tmp_path}/of/{{id}}/data.db") as tenancy:
+        acme = await tenancy.create_tenant("acme")
+        assert (tmp_path / "of" / acme.id / "data.db").is_file()
+
+
+async def test_manager_type(tmp_path: Path) -> None:
+    async with make_tenancy(tmp_path, manager_type="shared-profile") as tenancy:
+        await tenancy.create_tenant("acme")
+        assert list(tenancy.stats()["managers"]) == ["SharedProfileMultitenantManager"]
+        assert not (tmp_path / "tenants").exists()
+
+
+@pytest.mark.parametrize("isolation", ["auto", "row"])
+async def test_shared_isolation(tmp_path: Path, isolation: str) -> None:
+    async with make_tenancy(tmp_path, manager_type="shared-profile", shared_isolation=isolation) as tenancy:
+        acme = await tenancy.create_tenant("acme")
+        assert acme.namespace == f"row/{acme.id}"
+
+
+async def test_default_settings(tmp_path: Path) -> None:
+    async with make_tenancy(tmp_path, default_settings={"plan": "free"}) as tenancy:
+        await tenancy.create_tenant("acme")
+        async with tenancy.use("acme") as profile:
+            assert profile.settings["plan"] == "free"
+
+
+async def test_cache_size(tmp_path: Path) -> None:
+    async with make_tenancy(tmp_path, cache_size=1) as tenancy:
+        for name in ("acme", "globex"):
+            await tenancy.create_tenant(name)
+        assert await loads_after(tenancy, "acme", "acme", "globex", "acme") == 3
+
+
+async def test_cache_ttl(tmp_path: Path) -> None:
+    clock = Clock()
+    async with make_tenancy(tmp_path, cache_ttl=7, clock=clock) as tenancy:
+        await tenancy.create_tenant("acme")
+        assert await loads_after(tenancy, "acme", "acme") == 1
+        clock.now += 7
+        assert await loads_after(tenancy, "acme") == 1
+
+
+async def test_unknown_cache_size(tmp_path: Path) -> None:
+    async with make_tenancy(tmp_path, unknown_cache_size=1) as tenancy:
+        assert await loads_after(tenancy, "a", "a", "b", "a") == 3
+
+
+async def test_unknown_cache_ttl(tmp_path: Path) -> None:
+    clock = Clock()
+    async with make_tenancy(tmp_path, unknown_cache_ttl=3, clock=clock) as tenancy:
+        assert await loads_after(tenancy, "a", "a") == 1
+        clock.now += 3
+        assert await loads_after(tenancy, "a") == 1
+
+
+async def test_profile_cache_size(tmp_path: Path) -> None:
+    async with make_tenancy(tmp_path, profile_cache_size=2) as tenancy:
+        for name in ("a", "b", "c"):
+            await tenancy.create_tenant(name)
+            await read_notes(tenancy, name)
+        assert await profiles_open(tenancy) == 2
+
+
+async def test_profile_idle_timeout(tmp_path: Path) -> None:
+    clock = Clock()
+    async with make_tenancy(tmp_path, profile_idle_timeout=0.04, clock=clock) as tenancy:
+        await tenancy.create_tenant("acme")
+        await read_notes(tenancy, "acme")
+        assert await profiles_open(tenancy) == 1
+        clock.now += 1
+        while await profiles_open(tenancy):
+            await asyncio.sleep(0.01)
+
+
+async def test_pool_size_and_max_overflow(tmp_path: Path, manager_type: str) -> None:
+    async with make_tenancy(
+        tmp_path, manager_type=manager_type, pool_size=1, max_overflow=1, pool_timeout=0.01
+    ) as tenancy:
+        await tenancy.create_tenant("acme")
+        async with tenancy.use("acme") as profile, profile.session() as one, profile.session() as two:
+            await one.scalars(select(Note))
+            await two.scalars(select(Note))
+            with pytest.raises(TenantUnavailableError, match="raise pool_size"):
+                async with profile.session() as three:
+                    await three.scalars(select(Note))
+
+
+async def test_pool_timeout(tmp_path: Path) -> None:
+    async with make_tenancy(tmp_path, pool_size=1, max_overflow=0, pool_timeout=30) as tenancy:
+        await tenancy.create_tenant("acme")
+        async with tenancy.use("acme") as profile:
+            async with profile.session() as busy:
+                await busy.scalars(select(Note))
+                waiting = asyncio.create_task(read_notes(tenancy, "acme"))
+                await asyncio.wait({waiting}, timeout=0.02)
+                assert not waiting.done()
+            assert await waiting == []
+
+
+async def test_store_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tenancy = make_tenancy(tmp_path, store_timeout=0.01)
+
+    async def hangs(identifier: str) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(tenancy.store, "get_by_identifier", hangs)
+    async with running(make_app(tenancy)) as client:
+        answer = await client.get("/whoami", headers=named("acme"))
+    assert (answer.status_code, answer.json()) == (503, {"detail": "The tenant store is temporarily unavailable."})
+
+
+@pytest.mark.parametrize("patient", [False, True])
+async def test_shutdown_timeout(tmp_path: Path, patient: bool) -> None:
+    tenancy = make_tenancy(tmp_path, shutdown_timeout=30 if patient else 0)
+    await tenancy.__aenter__()
+    await tenancy.create_tenant("acme")
+    leased, finish = asyncio.Event(), asyncio.Event()
+
+    async def request() -> bool:
+        async with tenancy.use("acme") as profile:
+            leased.set()
+            await finish.wait()
+            return profile.closed
+
+    serving = asyncio.create_task(request())
+    await leased.wait()
+    closing = asyncio.create_task(tenancy.__aexit__(None, None, None))
+    if patient:
+        await asyncio.wait({closing}, timeout=0.02)
+        assert not closing.done()
+        finish.set()
+    await closing
+    finish.set()
+    assert await serving is not patient
+
+
+def test_every_setting_has_a_test_here() -> None:
+    tests = " ".join(name for name in globals() if name.startswith("test_"))
+    assert [name for name in TenancySettings.model_fields if name not in tests] == []
+
+
+async def test_a_suspended_tenants_profile_is_closed(tmp_path: Path) -> None:
+    async with make_tenancy(tmp_path) as tenancy:
+        await tenancy.create_tenant("acme")
+        await add_notes(tenancy, "acme", "x")
+        await tenancy.suspend_tenant("acme")
+        assert await profiles_open(tenancy) == 0
