@@ -70,9 +70,9 @@ def is_sqlite(url: URL) -> bool:
 def sqlite_file(url: URL) -> Path | None:
     """The file of a SQLite URL; None where the database is in memory."""
     database = url.database
-    if not database or database == ":memory:" or "mode=memory" in database:
+    if not database or database == ":memory:" or url.query.get("mode") == "memory":
         return None
-    return Path(database.removeprefix("file:").partition("?")[0]).absolute()
+    return Path(database.removeprefix("file:")).absolute()
 
 
 def existing_sqlite(file: Path) -> URL:
@@ -134,7 +134,7 @@ def _begin_before_the_first_write(
 ) -> None:
     if _READS.match(statement) or _driver_connection(connection).in_transaction:
         return
-    compiled_read = context.compiled is not None and not context.is_crud and statement.startswith("WITH")
+    compiled_read = statement.startswith("WITH") and context.compiled and not (context.is_crud or context.is_text)
     if not compiled_read and connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
         _begin_immediate(connection)
 

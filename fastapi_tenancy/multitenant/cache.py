@@ -118,8 +118,12 @@ class ProfileCache(Generic[P]):
         return slot.profile
 
     def has(self, key: str) -> bool:
+        return self.peek(key) is not None
+
+    def peek(self, key: str) -> P | None:
+        """The open profile, without a mark and without being counted."""
         slot = self._slots.get(key)
-        return slot is not None and slot.opening is None
+        return None if slot is None or slot.opening is not None else slot.profile
 
     def put(self, key: str, profile: P) -> None:
         """Keep a profile that was opened elsewhere; from now on the cache closes it.
@@ -130,7 +134,7 @@ class ProfileCache(Generic[P]):
             TenantUnavailableError: the cache is closed; the profile stays the caller's.
         """
         self._check_not_shut()
-        if self.has(key) and self._slots[key].profile is profile:
+        if self.peek(key) is profile:
             return self._touch(self._slots[key])
         self.remove(key)
         self._slots[key] = slot = _Slot[P](key)

@@ -54,7 +54,7 @@ class MultitenantManager(BaseMultitenantManager):
             await drop_file(self._file(tenant), tenant)
 
     def lease(self, tenant: Tenant) -> AbstractAsyncContextManager[Profile]:
-        opened = self._profiles.get(tenant.id)
+        opened = self._profiles.peek(tenant.id)
         if opened is not None and opened.tenant.version < tenant.version:
             self._profiles.remove(tenant.id)
         return self._profiles.lease(tenant.id, partial(self._open, tenant))

@@ -105,3 +105,36 @@ async def test_a_tenant_can_be_provisioned_by_opening_it(tmp_path: Path, manager
 def test_the_ancestors_names_are_kept() -> None:
     assert WalletKeyMissingError is TenantKeyMissingError
     assert issubclass(TenantKeyMissingError, MultitenantManagerError)
+
+
+async def test_a_request_counts_once_in_the_stats(tmp_path: Path) -> None:
+    async with make_tenancy(tmp_path) as tenancy:
+        await tenancy.create_tenant("acme")
+        for _ in range(3):
+            async with tenancy.use("acme"):
+                pass
+        stats = tenancy.stats()["managers"]["MultitenantManager"]
+        assert (stats["hits"], stats["misses"]) == (2, 1)
+
+
+async def test_a_change_retires_the_profile_and_lets_those_who_hold_it_finish(tmp_path: Path) -> None:
+    async with make_tenancy(tmp_path, default_settings={"plan": "free"}) as tenancy:
+        await tenancy.create_tenant("acme")
+        async with tenancy.use("acme") as before:
+            await tenancy.update_tenant("acme", settings={"plan": "pro"})
+            async with tenancy.use("acme") as after, before.session() as session:
+                assert list(await session.scalars(select(Note))) == []
+                assert (before.settings["plan"], after.settings["plan"]) == ("free", "pro")
+            assert not before.closed
+        assert before.closed
+
+
+async def test_a_profile_that_another_worker_outdated_is_opened_anew(tmp_path: Path) -> None:
+    async with make_tenancy(tmp_path) as tenancy, make_tenancy(tmp_path) as other:
+        await tenancy.create_tenant("acme")
+        async with tenancy.use("acme"):
+            pass
+        await other.update_tenant("acme", settings={"plan": "pro"})
+        fresh = await tenancy.get_tenant("acme")
+        async with tenancy.lease(fresh) as profile:
+            assert profile.settings["plan"] == "pro"
