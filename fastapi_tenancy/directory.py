@@ -98,8 +98,7 @@ class TenantDirectory:
         check_identifier(identifier)
         async with self._remembered.acquire(identifier) as lookup:
             if not lookup.done:
-                self._counts["loads"] += 1
-                await lookup.set_result(await self._ask(self._store.get_by_identifier(identifier)))
+                await lookup.set_result(await self._load(identifier))
             elif lookup.result is None:
                 self._counts["unknown_hits"] += 1
             tenant = lookup.result
@@ -149,6 +148,12 @@ class TenantDirectory:
             "loads": self._counts["loads"],
             "store_failures": self._counts["store_failures"],
         }
+
+    async def _load(self, identifier: str) -> Tenant | None:
+        self._counts["loads"] += 1
+        tenant = await self._ask(self._store.get_by_identifier(identifier))
+        # A store that compares loosely (letter case, accents) may answer with another name's tenant.
+        return tenant if tenant is not None and tenant.identifier == identifier else None
 
     async def _forget(self, *tenants: Tenant) -> None:
         # After the write, not before: a load that read the old row in between is then overtaken, and not kept.

@@ -12,7 +12,7 @@ from uuid import uuid4
 from .directory import TenantDirectory
 from .errors import NamespaceExistsError, TenantConflictError, TenantExistsError, TenantNotFoundError
 from .multitenant import BaseMultitenantManager, MultitenantManagerProvider
-from .tenant import Tenant, TenantStatus, check_identifier
+from .tenant import Tenant, TenantStatus
 
 logger = logging.getLogger(__name__)
 
@@ -72,20 +72,16 @@ class TenantLifecycle:
         """Write `changes` over `tenant` as it was read.
 
         Raises:
-            TenantConflictError: somebody else changed it in between.
+            TenantConflictError: somebody else changed it in between, or it is being created or deleted.
             TenantExistsError: the new identifier is taken.
         """
-        after = replace(tenant, **changes, updated_at=self._now())
-        check_identifier(after.identifier)
-        saved = await self._directory.change(tenant, after)
-        await self._provider.for_tenant(saved).update_tenant(saved)
-        return saved
+        if tenant.status not in (TenantStatus.ACTIVE, TenantStatus.SUSPENDED):
+            raise TenantConflictError(f"the tenant {tenant.identifier!r} is {tenant.status}; wait until that has ended")
+        return await self._write(tenant, **changes)
 
     async def set_status(self, tenant: Tenant, status: TenantStatus) -> Tenant:
         if tenant.status is status:
             return tenant
-        if tenant.status not in (TenantStatus.ACTIVE, TenantStatus.SUSPENDED):
-            raise TenantConflictError(f"the tenant {tenant.identifier!r} is {tenant.status}; wait until that has ended")
         saved = await self.update(tenant, status=status)
         logger.info("tenant status changed", extra={"tenant": tenant.id, "status": status.value})
         return saved
@@ -94,10 +90,15 @@ class TenantLifecycle:
         if tenant.status is TenantStatus.PROVISIONING:
             drop_data = True  # it never had any
         if tenant.status is not TenantStatus.DELETING:
-            tenant = await self.update(tenant, status=TenantStatus.DELETING)
+            tenant = await self._write(tenant, status=TenantStatus.DELETING)
         await self._provider.for_tenant(tenant).remove_tenant(tenant, drop_data=drop_data)
         await self._directory.remove(tenant, keep_namespace=not drop_data)
         logger.info("tenant deleted", extra={"tenant": tenant.id, "data": "dropped" if drop_data else "kept"})
+
+    async def _write(self, tenant: Tenant, **changes: Any) -> Tenant:
+        saved = await self._directory.change(tenant, replace(tenant, **changes, updated_at=self._now()))
+        await self._provider.for_tenant(saved).update_tenant(saved)
+        return saved
 
     async def _reserve(self, tenant: Tenant) -> None:
         """Take the identifier and the namespace, from a creation that died if need be."""

@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 
 from .context import tenant_scope
 from .directory import TenantDirectory, require_active
-from .errors import ConfigurationError
+from .errors import ConfigurationError, TenantUnavailableError
 from .lifecycle import TenantLifecycle
 from .multitenant import MultitenantManagerProvider, Profile, RootProfile
 from .openapi import document_tenant
@@ -186,7 +186,7 @@ class Tenancy:
         """
         changes = {
             "name": None if name is None else check_name(name),
-            "identifier": identifier,
+            "identifier": None if identifier is None else check_identifier(identifier),
             "settings": None if settings is None else check_settings(settings),
         }
         given = {field: value for field, value in changes.items() if value is not None}
@@ -231,7 +231,13 @@ class Tenancy:
                 yield profile
 
     def lease(self, tenant: Tenant) -> AbstractAsyncContextManager[Profile]:
-        """The tenant's opened profile, which is not closed inside the block."""
+        """The tenant's opened profile, which is not closed inside the block.
+
+        Raises:
+            TenantUnavailableError: the application is shutting down, or was not started.
+        """
+        if self._open is None:
+            raise TenantUnavailableError("the tenancy is closed; open it with: async with tenancy.lifespan(app)")
         return self.provider.for_tenant(tenant).lease(tenant)
 
     def stats(self) -> dict[str, Any]:

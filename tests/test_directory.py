@@ -214,3 +214,14 @@ async def test_known_tenants_are_served_while_the_store_is_away(directory: Tenan
     known = await directory.find("acme")
     store.error = OperationalError("SELECT", {}, Exception("away"))
     assert await directory.find("acme") == known
+
+
+async def test_an_answer_of_another_name_is_dropped(directory: TenantDirectory, store: SlowStore) -> None:
+    await store.add(tenant_named("acme"))
+
+    async def loosely(identifier: str) -> Tenant | None:
+        return await InMemoryTenantStore.get_by_identifier(store, "acme")
+
+    store.get_by_identifier = loosely
+    with pytest.raises(TenantNotFoundError):
+        await directory.find("acm3")

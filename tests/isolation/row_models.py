@@ -10,7 +10,7 @@ from sqlalchemy import JSON, Column, ForeignKey, Integer, String, Table, create_
 from sqlalchemy.ext.asyncio import AsyncAttrs, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from fastapi_tenancy.multitenant.isolation import RowIsolation, TenantScoped
+from fastapi_tenancy.multitenant.isolation import RowIsolation, TenantScoped, stamped_sessionmaker
 
 A, B = "a" * 32, "b" * 32
 
@@ -164,3 +164,28 @@ def words(value: Any) -> str:
     if isinstance(value, list | tuple) or hasattr(value, "_fields"):
         return " ".join(words(item) for item in value)
     return str(value)
+
+
+@asynccontextmanager
+async def session_alone(file: Path) -> AsyncIterator[AsyncSession]:
+    """A session of A on a database that needs no isolation, since it holds nobody else."""
+    engine = create_async_engine(f"sqlite+aiosqlite:///{file}")
+    try:
+        async with stamped_sessionmaker(engine, AsyncSession, A)() as session:
+            yield session
+    finally:
+        await engine.dispose()
+
+
+def said(result: Any) -> list[str]:
+    if not getattr(result, "returns_rows", True):
+        return [str(result.rowcount)]
+    return sorted(" ".join(described(item) for item in row) for row in result.unique(str))
+
+
+def described(item: Any) -> str:
+    """An entity with whatever of it is loaded, also the related ones."""
+    if not isinstance(item, Base):
+        return str(item)
+    loaded = sorted(vars(item).items())
+    return words([item, *(value for name, value in loaded if name in ("author", "notes", "tags"))])

@@ -12,7 +12,15 @@ import pytest
 from sqlalchemy import create_engine, text
 from support import Base, add_notes, client_of, make_app, make_tenancy, named, read_notes, running
 
-from fastapi_tenancy import NamespaceExistsError, NamespaceMissingError, Tenancy, TenantNotFoundError, TenantStatus
+from fastapi_tenancy import (
+    NamespaceExistsError,
+    NamespaceMissingError,
+    Tenancy,
+    TenantConflictError,
+    TenantNotFoundError,
+    TenantStatus,
+    TenantUnavailableError,
+)
 from fastapi_tenancy.multitenant import BaseMultitenantManager
 
 
@@ -80,6 +88,8 @@ async def test_a_tenant_that_is_being_created_is_not_served(tenancy: Tenancy, mo
     monkeypatch.setattr(manager, "create_tenant", slow)
     creation = asyncio.create_task(tenancy.create_tenant("new"))
     await reached.wait()
+    with pytest.raises(TenantConflictError, match="is provisioning"):
+        await tenancy.update_tenant("new", name="too early")
     async with client_of(make_app(tenancy)) as client:
         early = await client.get("/whoami", headers=named("new"))
         go_on.set()
@@ -220,3 +230,11 @@ async def test_a_data_folder_can_be_moved_as_a_whole(tmp_path: Path) -> None:
     (tmp_path / "old").rename(tmp_path / "new")
     async with make_tenancy(tmp_path / "new") as tenancy:
         assert await read_notes(tenancy, "acme") == ["kept"]
+
+
+async def test_nothing_is_opened_after_the_end(tmp_path: Path) -> None:
+    tenancy = make_tenancy(tmp_path)
+    async with tenancy:
+        acme = await tenancy.create_tenant("acme")
+    with pytest.raises(TenantUnavailableError, match="closed"):
+        tenancy.lease(acme)

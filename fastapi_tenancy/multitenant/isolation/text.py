@@ -8,8 +8,8 @@ from sqlalchemy.exc import DontWrapMixin
 
 from ...errors import IsolationError
 
-# `literal_column("*")` and `literal_column("1")` are what count(*), exists() and any() are made of.
-_HARMLESS_LITERAL = re.compile(r"\*|\d+")
+# What SQLAlchemy itself makes count(*), exists(), any(), contains() and polymorphic_union() of.
+_HARMLESS_LITERAL = re.compile(r"\*|\d+|'(?:[^'\\]|'')*'")
 
 _OPERATOR_SYMBOLS = re.compile(r"[-+*/<>=~!@%^&|?:]+")
 _POSTGRESQL_SYMBOLS = re.compile(r"[-+*/<>=~!@%^&|?:#]+")  # elsewhere # starts a comment
