@@ -8,10 +8,7 @@ One run measures everything, so the ratios hold even where the absolute numbers 
 import argparse
 import asyncio
 import gc
-import json
 import subprocess
-import sys
-import tempfile
 import time
 import timeit
 from collections.abc import Callable
@@ -19,11 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rival import RIVAL, rival_python, run_in
+
 from fastapi_tenancy.cache import InMemoryCache, TenantCache
 from fastapi_tenancy.tenant import Tenant, TenantStatus
 
-RIVAL = "fastapi-tenancy==0.5.0"
-RIVAL_VENV = Path(tempfile.gettempdir()) / "fastapi-tenancy-rival"
 TENANTS = 1000
 CALLS = 100_000
 REPEATS = 9
@@ -115,27 +112,17 @@ def cachebox_ttl(tenants: list[Tenant]) -> dict[str, float]:
 
 
 def rival(python: Path) -> dict[str, float]:
-    script = RIVAL_SCRIPT % {"tenants": TENANTS, "calls": CALLS, "repeats": REPEATS, "statements": STATEMENTS}
-    # Isolated, from a folder without our package: otherwise the import finds ours.
-    run = subprocess.run([python, "-I", "-c", script], capture_output=True, check=True, cwd=tempfile.gettempdir())
-    figures: dict[str, float] = json.loads(run.stdout)
+    figures: dict[str, float] = run_in(
+        python, RIVAL_SCRIPT % {"tenants": TENANTS, "calls": CALLS, "repeats": REPEATS, "statements": STATEMENTS}
+    )
     return figures
-
-
-def rival_python() -> Path:
-    """The interpreter of a virtual environment that has the rival; made once, in the temporary folder."""
-    python = RIVAL_VENV / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", RIVAL_VENV], check=True, capture_output=True)
-    subprocess.run([python, "-m", "pip", "install", "-q", RIVAL], check=True, capture_output=True)
-    return python
 
 
 def tenant_caches(given_rival_python: Path | None) -> None:
     tenants = make_tenants()
     rows: dict[str, Callable[[], dict[str, float]]] = {
         "TenantCache": lambda: ours(tenants),
-        RIVAL: lambda: rival(given_rival_python or rival_python()),
+        RIVAL: lambda: rival(rival_python(given_rival_python)),
         "cachetools.TTLCache": lambda: cachetools_ttl(tenants),
         "cachebox.TTLCache": lambda: cachebox_ttl(tenants),
         "dict": lambda: plain_dict(tenants),

@@ -45,8 +45,8 @@ def create_app(data: Path) -> FastAPI:
 
     app = FastAPI(title="Jotter", lifespan=lifespan)
     app.add_middleware(TenancyMiddleware, tenancy=tenancy)
-    app.add_exception_handler(HTTPException, front.error_page)
-    app.add_exception_handler(RequestValidationError, front.malformed_page)
+    app.exception_handler(HTTPException)(front.error_page)
+    app.exception_handler(RequestValidationError)(front.malformed_page)
     app.mount("/static", StaticFiles(directory=Path(__file__).with_name("static")), name="static")
     for part in (api, front, pages):
         app.include_router(part.router)

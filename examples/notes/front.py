@@ -50,7 +50,7 @@ async def sign_up_form(request: Request) -> Response:
     return page(request, "sign_up.html", plans=PLANS, values={}, errors={})
 
 
-# No page asks who you are, so a forged form could do nothing that its author cannot do himself: no CSRF token here.
+# No page asks who you are, so a forged form does nothing that its author could not do directly: no CSRF token.
 @router.post("/sign-up", name="sign_up")
 async def sign_up(
     request: Request,
@@ -70,18 +70,18 @@ async def sign_up(
     return RedirectResponse(f"{addresses(request, values['slug']).path}welcome", 303)
 
 
-async def error_page(request: Request, error: Exception) -> Response:
-    """What a browser gets for an `HTTPException`; programs get JSON."""
-    assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for nothing else
+async def error_page(request: Request, error: HTTPException) -> Response:
+    """What a browser gets for an error; programs get JSON."""
     if not _wants_html(request):
         return await http_exception_handler(request, error)
     title = HTTPStatus(error.status_code).phrase.capitalize()
-    return page(request, "error.html", error.status_code, title=title, detail=error.detail)
+    response = page(request, "error.html", error.status_code, title=title, detail=error.detail)
+    response.headers.update(error.headers or {})
+    return response
 
 
-async def malformed_page(request: Request, error: Exception) -> Response:
+async def malformed_page(request: Request, error: RequestValidationError) -> Response:
     """The same for a request whose parameters cannot be read."""
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - it is registered for nothing else
     if not _wants_html(request):
         return await request_validation_exception_handler(request, error)
     return page(request, "error.html", 422, title="That does not look right", detail="The address cannot be read.")

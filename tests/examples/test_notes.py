@@ -3,12 +3,14 @@
 import asyncio
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 
 import httpx2
@@ -379,6 +381,21 @@ def test_the_documentation_shows_the_api_with_its_header_and_no_pages(reader):
     document = reader.get("http://localhost/openapi.json").json()
     assert set(document["paths"]) == {"/api/notes"}
     assert document["components"]["securitySchemes"]["Tenant"]["name"] == "X-Tenant-ID"
+
+
+def test_the_demo_says_where_to_click_and_serves_there(tmp_path):
+    command = [sys.executable, "-m", "examples.notes", "--port", "0", "--data", str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as demo:
+        try:
+            assert demo.stdout is not None
+            guide = "".join(takewhile(lambda line: "make clean" not in line, demo.stdout))
+            start = re.search(r"Start here +(\S+)", guide)
+            assert start is not None
+            answer = httpx2.get(start[1].replace("localhost", "127.0.0.1"), timeout=30)
+        finally:
+            demo.send_signal(signal.SIGINT)
+    assert answer.status_code == 200
+    assert demo.returncode == 0
 
 
 def test_a_port_that_is_taken_is_one_clear_line(tmp_path):

@@ -1,0 +1,187 @@
+"""Every example in the documentation runs, in the order of its page, and answers what the page says.
+
+A block of Python is executed in the page's namespace; one with a file name is that file (", continued" appends to it). In a
+`console` block, `$` begins a command: `curl` is sent to the application that `uvicorn` named, and what is printed under it
+has to be its answer. Each page has a folder of its own.
+"""
+
+import argparse
+import ast
+import asyncio
+import importlib
+import inspect
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlmodel import SQLModel
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+BLOCK = re.compile(r"^```(?P<language>\w*)(?: title=\"(?P<title>[^\"]+)\")?\n(?P<code>.*?)^```$", re.M | re.S)
+NOT_RUN = {"text", "nginx", "mermaid"}  # pictures, and what is for other programs
+OTHERS_COMMANDS = {"cd", "mkdir", "pip", "python3", "."}  # set-up of the reader's machine
+
+
+@dataclass(frozen=True)
+class Block:
+    language: str
+    title: str | None
+    code: str
+    line: int
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    text = page.read_text("utf-8")
+    for found in BLOCK.finditer(text):
+        line = text.count("\n", 0, found.start("code"))
+        yield Block(found["language"], found["title"], found["code"], line)
+
+
+class Reader:
+    """Somebody who follows one page, in the folder that is the current one."""
+
+    def __init__(self, page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.page = page
+        self.namespace = ModuleType("page_of_the_documentation")
+        self.app = ""
+        self._monkeypatch = monkeypatch
+
+    def follow(self, block: Block) -> None:
+        {"python": self.python, "console": self.console}[block.language](block)
+
+    def python(self, block: Block) -> None:
+        if block.title is not None:
+            name, _, continued = block.title.partition(", ")
+            with Path(name).open("a" if continued else "w", encoding="utf-8") as file:
+                file.write(block.code)
+            return
+        # Blank lines before the code, so that a traceback shows the page's own line.
+        code = compile(
+            "\n" * block.line + block.code,
+            str(self.page),
+            "exec",
+            flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
+            dont_inherit=True,
+        )
+        if code.co_flags & inspect.CO_COROUTINE:
+            asyncio.run(eval(code, vars(self.namespace)))  # noqa: S307 - our own documentation
+        else:
+            exec(code, vars(self.namespace))  # noqa: S102 - as above
+
+    def console(self, block: Block) -> None:
+        for command in re.split(r"^\$ ", block.code, flags=re.M)[1:]:
+            line, _, printed = command.partition("\n")
+            words = shlex.split(line)
+            if words[0] not in OTHERS_COMMANDS:
+                COMMANDS[words[0]](self, words[1:], printed.strip())
+
+    def export(self, words: list[str], _: str) -> None:
+        name, _, value = words[0].partition("=")
+        self._monkeypatch.setenv(name, value)
+
+    def uvicorn(self, words: list[str], _: str) -> None:
+        self.app = words[0]
+        fresh(words[0].partition(":")[0])
+
+    def curl(self, words: list[str], printed: str) -> None:
+        module, _, name = self.app.partition(":")
+        with TestClient(getattr(sys.modules[module], name)) as client:
+            given = CURL.parse_args(words)
+            headers = dict(re.split(": *", header, maxsplit=1) for header in given.header)
+            method = given.request or ("GET" if given.data is None else "POST")
+            assert client.request(method, given.url, content=given.data, headers=headers).text == printed
+
+    def pytest(self, words: list[str], _: str) -> None:
+        command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", *words]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own pages
+        assert ended.returncode == 0, ended.stdout
+
+    def make(self, words: list[str], _: str) -> None:
+        assert words[0] in make_targets()
+
+
+COMMANDS: dict[str, Callable[[Reader, list[str], str], None]] = {
+    "curl": Reader.curl,
+    "export": Reader.export,
+    "make": Reader.make,
+    "pytest": Reader.pytest,
+    "uvicorn": Reader.uvicorn,
+}
+
+CURL = argparse.ArgumentParser("curl")
+CURL.add_argument("-H", dest="header", action="append", default=[])
+CURL.add_argument("-d", dest="data")
+CURL.add_argument("-X", dest="request")
+CURL.add_argument("url")
+
+
+def fresh(name: str) -> ModuleType:
+    """A module as a new process would import it: what it opens is relative to the current folder."""
+    sys.modules.pop(name, None)
+    return importlib.import_module(name)
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
+
+
+@pytest.fixture
+def reader_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], Reader]]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    modules, tables = set(sys.modules), set(SQLModel.metadata.tables)
+
+    def reader_of(page: Path) -> Reader:
+        reader = Reader(page, monkeypatch)
+        monkeypatch.setitem(sys.modules, reader.namespace.__name__, reader.namespace)
+        return reader
+
+    yield reader_of
+    for name in set(sys.modules) - modules:
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]
+    for name in set(SQLModel.metadata.tables) - tables:
+        SQLModel.metadata.remove(SQLModel.metadata.tables[name])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_examples_of_a_page_run(page: Path, reader_of: Callable[[Path], Reader]) -> None:
+    reader = reader_of(page)
+    for block in blocks(page):
+        if block.language not in NOT_RUN:
+            reader.follow(block)
+
+
+def test_the_tutorials_program_is_the_file_beside_it(reader_of: Callable[[Path], Reader]) -> None:
+    page = ROOT / "docs/tutorial/first-application.md"
+    reader = reader_of(page)
+    for block in blocks(page):
+        if block.title is not None:
+            reader.follow(block)
+    assert Path("main.py").read_text("utf-8") == (page.parent / "main.py").read_text("utf-8")
+
+
+def test_the_readmes_program_is_the_quickstart() -> None:
+    program = next(block.code for block in blocks(ROOT / "README.md") if block.language == "python")
+    assert program == (ROOT / "examples/quickstart.py").read_text("utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_make_targets_that_are_named_exist(page: Path) -> None:
+    named = set(re.findall(r"`make ([a-z]+)", page.read_text("utf-8")))
+    assert named <= make_targets()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_fence_escapes(page: Path) -> None:
+    fences = sum(line.lstrip().startswith("```") for line in page.read_text("utf-8").splitlines())
+    assert fences == 2 * len(list(blocks(page)))
