@@ -68,7 +68,7 @@ async def test_two_thousand_operations_of_ten_tenants_stay_apart(tmp_path: Path)
     async def work(tenant: str, seed: int) -> None:
         dice = random.Random(seed)
         sessions = isolation.sessionmaker(engine, AsyncSession, tenant)
-        for _ in range(100):
+        for _ in range(200):
             async with sessions() as session, session.begin():
                 match dice.randrange(5):
                     case 0:

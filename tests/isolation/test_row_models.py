@@ -114,8 +114,12 @@ class Renamed(Base):
     tenant_id: Mapped[str | None] = mapped_column("legacy")
 
 
-class Counted(Base):
-    """`tenant_id` is the application's own number here, so only row isolation would mind it."""
+class Numbered(DeclarativeBase):
+    pass
+
+
+class Counted(Numbered):
+    """`tenant_id` is the application's own number here, which row isolation would not take."""
 
     __tablename__ = "counted"
 
@@ -133,16 +137,15 @@ class Hero(SQLModel, table=True):
 async def engine(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
     engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'models.db'}")
     async with engine.begin() as connection:
-        await connection.run_sync(Base.metadata.create_all)
+        for metadata in (Base.metadata, Numbered.metadata):
+            await connection.run_sync(metadata.create_all)
         await connection.run_sync(SQLModel.metadata.tables["hero"].create)
     yield engine
     await engine.dispose()
 
 
 async def test_sqlmodel_has_models_and_sessions_of_its_own(engine: AsyncEngine) -> None:
-    metadata = MetaData()
-    heroes = RowIsolation(metadata)
-    heroes._metadata = SQLModel.metadata
+    heroes = RowIsolation(SQLModel.metadata)
     heroes.guard(engine)
     for owner in (A, B):
         async with heroes.sessionmaker(engine, SQLModelSession, owner)() as session:
@@ -158,9 +161,7 @@ async def test_sqlmodel_has_models_and_sessions_of_its_own(engine: AsyncEngine) 
 
 
 async def test_the_column_counts_and_not_the_attribute(engine: AsyncEngine) -> None:
-    metadata = MetaData()
-    isolation = RowIsolation(metadata)
-    isolation._metadata = Base.metadata
+    isolation = RowIsolation(Base.metadata)
     isolation.guard(engine)
     async with isolation.sessionmaker(engine, AsyncSession, A)() as session:
         session.add(Renamed(tenant_id="x"))
