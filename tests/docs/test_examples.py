@@ -1,8 +1,8 @@
 """Every example in the documentation runs, in the order of its page, and answers what the page says.
 
-A block of Python is executed in the page's namespace; one with a file name is that file (", continued" appends to it). In a
-`console` block, `$` begins a command: `curl` is sent to the application that `uvicorn` named, and what is printed under it
-has to be its answer. Each page has a folder of its own.
+A block of Python is executed in the page's namespace; one with a file name is that file (", continued" appends to it).
+In a `console` block, `$` begins a command: `curl` is sent to the application that `uvicorn` named, and what is printed
+under it has to be its answer. Each page has a folder of its own.
 """
 
 import argparse
@@ -26,8 +26,10 @@ from sqlmodel import SQLModel
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
-BLOCK = re.compile(r"^```(?P<language>\w*)(?: title=\"(?P<title>[^\"]+)\")?\n(?P<code>.*?)^```$", re.M | re.S)
-NOT_RUN = {"text", "nginx", "mermaid"}  # pictures, and what is for other programs
+BLOCK = re.compile(
+    r"^```(?P<language>\w*)(?: title=\"(?P<title>[^\"]+)\")?\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+NOT_RUN = {"ini", "mermaid", "nginx", "text"}  # pictures, and what is for other programs
 OTHERS_COMMANDS = {"cd", "mkdir", "pip", "python3", "."}  # set-up of the reader's machine
 
 
@@ -61,8 +63,8 @@ class Reader:
     def python(self, block: Block) -> None:
         if block.title is not None:
             name, _, continued = block.title.partition(", ")
-            with Path(name).open("a" if continued else "w", encoding="utf-8") as file:
-                file.write(block.code)
+            before = Path(name).read_text("utf-8") + "\n\n" if continued else ""
+            Path(name).write_text(before + block.code, "utf-8")
             return
         # Blank lines before the code, so that a traceback shows the page's own line.
         code = compile(
@@ -78,7 +80,7 @@ class Reader:
             exec(code, vars(self.namespace))  # noqa: S102 - as above
 
     def console(self, block: Block) -> None:
-        for command in re.split(r"^\$ ", block.code, flags=re.M)[1:]:
+        for command in re.split(r"^\$ ", block.code, flags=re.MULTILINE)[1:]:
             line, _, printed = command.partition("\n")
             words = shlex.split(line)
             if words[0] not in OTHERS_COMMANDS:
@@ -102,7 +104,7 @@ class Reader:
 
     def pytest(self, words: list[str], _: str) -> None:
         command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", *words]
-        ended = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own pages
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
         assert ended.returncode == 0, ended.stdout
 
     def make(self, words: list[str], _: str) -> None:
@@ -131,7 +133,7 @@ def fresh(name: str) -> ModuleType:
 
 
 def make_targets() -> set[str]:
-    return set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
+    return set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
 
 
 @pytest.fixture

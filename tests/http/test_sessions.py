@@ -6,7 +6,7 @@ from typing import Annotated
 import pytest
 from fastapi import Depends, HTTPException
 from fastapi.responses import JSONResponse
-from sqlalchemy import select
+from sqlalchemy import MetaData, select
 from sqlmodel import Field, SQLModel
 from sqlmodel import select as sqlmodel_select
 from sqlmodel.ext.asyncio.session import AsyncSession as SQLModelSession
@@ -16,7 +16,11 @@ from fastapi_tenancy import CurrentProfile, Tenancy, TenantSession, TenantTransa
 from fastapi_tenancy.dependencies import tenant_session
 
 
-class Hero(SQLModel, table=True):
+class HeroBase(SQLModel):
+    metadata = MetaData()  # not the one that all SQLModels of a process share
+
+
+class Hero(HeroBase, table=True):
     id: int | None = Field(default=None, primary_key=True)
     tenant_id: str | None = Field(default=None, nullable=False, index=True, max_length=32)
     name: str
@@ -136,7 +140,7 @@ async def test_the_profile_overlays_the_defaults_with_the_tenants_settings(tmp_p
 
 async def test_sqlmodels_session_class_works(tmp_path: Path, manager_type: str) -> None:
     tenancy = make_tenancy(
-        tmp_path, manager_type=manager_type, metadata=SQLModel.metadata, session_class=SQLModelSession
+        tmp_path, manager_type=manager_type, metadata=HeroBase.metadata, session_class=SQLModelSession
     )
     app = make_app(tenancy)
 

@@ -235,7 +235,7 @@ STATEMENTS: dict[str, tuple[Callable[[], Any], Any]] = {
     "shared update": (lambda: update(Country).values(name="x"), REFUSED),
     "shared delete": (lambda: delete(Country), REFUSED),
     "shared upsert": (
-        lambda: upsert(Country).values(id=1, name="x").on_conflict_do_update(set_={"name": "x"}),
+        lambda: upsert(Country).values(id=1, name="x").on_conflict_do_update(index_elements=["id"], set_={"name": "x"}),
         REFUSED,
     ),
     # reading
@@ -417,14 +417,16 @@ STATEMENTS: dict[str, tuple[Callable[[], Any], Any]] = {
         ["none"],
     ),
     "upsert over the other's": (
-        lambda: upsert(Tag).values(id=101, label="x").on_conflict_do_update(set_={"label": "stolen"}),
+        lambda: (
+            upsert(Tag).values(id=101, label="x").on_conflict_do_update(index_elements=["id"], set_={"label": "stolen"})
+        ),
         0,
     ),
     "upsert over the other's, where": (
         lambda: (
             upsert(Tag)
             .values(id=101, label="x")
-            .on_conflict_do_update(set_={"label": "stolen"}, where=or_(Tag.id == 101, true()))
+            .on_conflict_do_update(index_elements=["id"], set_={"label": "stolen"}, where=or_(Tag.id == 101, true()))
         ),
         0,
     ),
@@ -435,32 +437,38 @@ STATEMENTS: dict[str, tuple[Callable[[], Any], Any]] = {
         lambda: (
             upsert(Tag)
             .values(id=101, label="x")
-            .on_conflict_do_update(set_={"label": Tag.label + "!"})
+            .on_conflict_do_update(index_elements=["id"], set_={"label": Tag.label + "!"})
             .returning(Tag.label)
         ),
         [],
     ),
     "upsert of the tenant": (
-        lambda: upsert(Tag).values(id=1, label="x").on_conflict_do_update(set_={"tenant_id": B}),
+        lambda: upsert(Tag).values(id=1, label="x").on_conflict_do_update(index_elements=["id"], set_={"tenant_id": B}),
         REFUSED,
     ),
     "upsert of the tenant in capitals": (
-        lambda: upsert(Tag).values(id=1, label="x").on_conflict_do_update(set_={"TENANT_ID": B}),
+        lambda: upsert(Tag).values(id=1, label="x").on_conflict_do_update(index_elements=["id"], set_={"TENANT_ID": B}),
         REFUSED,
     ),
     "upsert with text": (
-        lambda: upsert(Tag).values(id=101, label="x").on_conflict_do_update(set_={"label": "y"}, where=text("1 OR 1")),
+        lambda: (
+            upsert(Tag)
+            .values(id=101, label="x")
+            .on_conflict_do_update(index_elements=["id"], set_={"label": "y"}, where=text("1 OR 1"))
+        ),
         REFUSED,
     ),
     "upsert with a construct": (
-        lambda: upsert(Tag).values(id=1, label="x").on_conflict_do_update(set_={"label": Compiled()}),
+        lambda: (
+            upsert(Tag).values(id=1, label="x").on_conflict_do_update(index_elements=["id"], set_={"label": Compiled()})
+        ),
         REFUSED,
     ),
     "upsert with a subquery": (
         lambda: (
             upsert(Tag)
             .values(id=1, label="x")
-            .on_conflict_do_update(set_={"label": select(func.max(Note.text)).scalar_subquery()})
+            .on_conflict_do_update(index_elements=["id"], set_={"label": select(func.max(Note.text)).scalar_subquery()})
             .returning(Tag.label)
         ),
         ["alpha-4"],
@@ -482,7 +490,7 @@ def _table_function() -> Any:
 
 def _upsert_excluded(key: int) -> Any:
     statement = upsert(Tag).values(id=key, label="new", tenant_id=A)
-    return statement.on_conflict_do_update(set_=dict(statement.excluded.items()))
+    return statement.on_conflict_do_update(index_elements=["id"], set_=dict(statement.excluded.items()))
 
 
 def _rows(result: Any) -> list[str]:

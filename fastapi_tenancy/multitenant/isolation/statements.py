@@ -203,8 +203,9 @@ class GuardingCompiler(StampingCompiler, StrictCompiler):
             self._narrowed = narrowed
 
     def _narrow(self, criteria: Any, *columns: ColumnElement[str]) -> tuple[ColumnElement[Any], ...]:
-        given = (Grouping(and_(*criteria)),) if criteria else ()  # in parentheses, whatever operators it is made of
-        return (*given, *(column == self._tenant_of(column) for column in columns))
+        # The tenant's first: tried on another tenant's row, a condition may fail with an error that quotes the row.
+        given = (Grouping(and_(*criteria)),) if criteria else ()
+        return (*(column == self._tenant_of(column) for column in columns), *given)
 
     def _leaves(self, source: FromClause) -> Iterator[tuple[FromClause, ColumnElement[str]]]:
         """The tables of a FROM element that a condition beside it narrows: not those an outer join fills with NULL."""
