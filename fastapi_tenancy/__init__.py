@@ -4,6 +4,11 @@ from .context import current_tenant, tenant_scope
 from .dependencies import CurrentProfile, CurrentTenant, OptionalTenant, TenantSession, TenantTransaction
 from .errors import (
     ConfigurationError,
+    DomainCheckError,
+    DomainNotFoundError,
+    DomainNotProvenError,
+    DomainTakenError,
+    InvalidDomainError,
     InvalidIdentifierError,
     InvalidTenantError,
     InvalidTokenError,
@@ -22,10 +27,26 @@ from .errors import (
     TenantUnavailableError,
 )
 from .middleware import TenancyMiddleware
-from .multitenant import MultitenantManagerProvider, Profile, TenantScoped
-from .resolvers import HeaderResolver, PathResolver, SubdomainResolver
+from .multitenant import (
+    DNSChecker,
+    DomainChecker,
+    MultitenantManagerProvider,
+    MultitenantRouteManager,
+    Profile,
+    TenantScoped,
+    ask_router,
+)
+from .resolvers import HeaderResolver, HostResolver, PathResolver, SubdomainResolver
 from .settings import TenancySettings
-from .store import InMemoryTenantStore, RetainedNamespace, SQLAlchemyTenantStore, TenantStore
+from .store import (
+    Domain,
+    DomainStatus,
+    DomainStore,
+    InMemoryTenantStore,
+    RetainedNamespace,
+    SQLAlchemyTenantStore,
+    TenantStore,
+)
 from .tenancy import Tenancy, TenantPage
 from .tenant import Tenant, TenantStatus
 
@@ -33,13 +54,25 @@ __all__ = [
     "ConfigurationError",
     "CurrentProfile",
     "CurrentTenant",
+    "DNSChecker",
+    "Domain",
+    "DomainCheckError",
+    "DomainChecker",
+    "DomainNotFoundError",
+    "DomainNotProvenError",
+    "DomainStatus",
+    "DomainStore",
+    "DomainTakenError",
     "HeaderResolver",
+    "HostResolver",
     "InMemoryTenantStore",
+    "InvalidDomainError",
     "InvalidIdentifierError",
     "InvalidTenantError",
     "InvalidTokenError",
     "IsolationError",
     "MultitenantManagerProvider",
+    "MultitenantRouteManager",
     "NamespaceExistsError",
     "NamespaceMissingError",
     "OptionalTenant",
@@ -68,6 +101,7 @@ __all__ = [
     "TenantSuspendedError",
     "TenantTransaction",
     "TenantUnavailableError",
+    "ask_router",
     "current_tenant",
     "tenant_scope",
 ]

@@ -68,6 +68,26 @@ class _Remembered(BaseCache):
         await self.unknown.flush()
 
 
+class _RememberedById(BaseCache):
+    """The same tenants by id; a change of a tenant has to be told to both."""
+
+    def __init__(self, tenants: TenantCache) -> None:
+        self.tenants = tenants
+
+    async def get(self, key: str, default: Any = None) -> Any:
+        return self.tenants.get(key) or default
+
+    async def set(self, keys: str | Iterable[str], value: Tenant | None, ttl: float | None = None) -> None:
+        if value is not None and value.status in _SETTLED:
+            self.tenants.set(value)
+
+    async def clear(self, key: str) -> None:
+        self.tenants.invalidate(key)
+
+    async def flush(self) -> None:
+        self.tenants.clear()
+
+
 class TenantDirectory:
     """The one place that reads and writes tenants."""
 
@@ -81,6 +101,7 @@ class TenantDirectory:
             InMemoryCache(settings.unknown_cache_size, clock=clock),
             settings.unknown_cache_ttl,
         )
+        self._by_id = _RememberedById(self._remembered.tenants)
         self.remembered: Callable[[str], Tenant | None] = self._remembered.tenants.get_by_identifier
         self._counts = {"loads": 0, "unknown_hits": 0, "store_failures": 0}
 
@@ -106,40 +127,57 @@ class TenantDirectory:
             raise TenantNotFoundError(f"no tenant {identifier!r}; create it with tenancy.create_tenant({identifier!r})")
         return tenant
 
+    async def find_by_id(self, tenant_id: str) -> Tenant | None:
+        """The tenant of that id, in any status, from memory or loaded once; None if it is gone.
+
+        Raises:
+            StoreUnavailableError: the store failed or took longer than `store_timeout`.
+        """
+        known = self._remembered.tenants.get(tenant_id)
+        if known is not None:
+            return known
+        async with self._by_id.acquire(tenant_id) as lookup:
+            if not lookup.done:
+                self._counts["loads"] += 1
+                await lookup.set_result(await self.ask(self._store.get(tenant_id)))
+            found: Tenant | None = lookup.result
+        return found
+
     async def read(self, identifier: str) -> Tenant:
         """The tenant as the store has it now, past every cache; raises as `find` does."""
-        tenant = await self._ask(self._store.get_by_identifier(check_identifier(identifier)))
+        tenant = await self.ask(self._store.get_by_identifier(check_identifier(identifier)))
         if tenant is None:
             raise TenantNotFoundError(f"no tenant {identifier!r}; list the tenants to see what is there")
         return tenant
 
     async def page(self, limit: int, after: str | None, status: TenantStatus | None) -> Sequence[Tenant]:
-        return await self._ask(self._store.page(limit, after, status))
+        return await self.ask(self._store.page(limit, after, status))
 
     async def retained(self) -> Sequence[RetainedNamespace]:
-        return await self._ask(self._store.retained())
+        return await self.ask(self._store.retained())
 
     async def add(self, tenant: Tenant) -> None:
         try:
-            await self._ask(self._store.add(tenant))
+            await self.ask(self._store.add(tenant))
         finally:
             await self._forget(tenant)
 
     async def change(self, before: Tenant, after: Tenant) -> Tenant:
         """Write `after` over `before`, and return it as it was saved."""
         try:
-            return await self._ask(self._store.save(after))
+            return await self.ask(self._store.save(after))
         finally:
             await self._forget(before, after)
 
     async def remove(self, tenant: Tenant, *, keep_namespace: bool) -> None:
         try:
-            await self._ask(self._store.remove(tenant, keep_namespace=keep_namespace))
+            await self.ask(self._store.remove(tenant, keep_namespace=keep_namespace))
         finally:
             await self._forget(tenant)
 
     async def forget_all(self) -> None:
         await self._remembered.flush()
+        await self._by_id.flush()
 
     def stats(self) -> dict[str, Any]:
         return {
@@ -151,18 +189,22 @@ class TenantDirectory:
 
     async def _load(self, identifier: str) -> Tenant | None:
         self._counts["loads"] += 1
-        tenant = await self._ask(self._store.get_by_identifier(identifier))
+        tenant = await self.ask(self._store.get_by_identifier(identifier))
         # A store that compares loosely (letter case, accents) may answer with another name's tenant.
         return tenant if tenant is not None and tenant.identifier == identifier else None
 
     async def _forget(self, *tenants: Tenant) -> None:
         # After the write, not before: a load that read the old row in between is then overtaken, and not kept.
         for tenant in tenants:
-            self._remembered.tenants.invalidate(tenant.id)
+            await self._by_id.clear(tenant.id)
             await self._remembered.clear(tenant.identifier)
 
-    async def _ask(self, question: Coroutine[Any, Any, T]) -> T:
-        """Await the store, for `store_timeout` seconds at the most."""
+    async def ask(self, question: Coroutine[Any, Any, T]) -> T:
+        """Await an answer of the store, for `store_timeout` seconds at the most.
+
+        Raises:
+            StoreUnavailableError: it failed, or did not come in time.
+        """
         task = asyncio.ensure_future(question)
         try:
             # Not asyncio.timeout: it waits for the cancellation, which a driver with a hung server never ends.

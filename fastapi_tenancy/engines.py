@@ -60,7 +60,9 @@ def parse_url(text: str, setting: str) -> URL:
         raise ConfigurationError(
             f"{setting}: {url.drivername!r} is a synchronous driver; use one of {sorted(set(_DRIVERS.values()))}"
         )
-    return url
+    file = sqlite_file(url) if is_sqlite(url) else None
+    # Absolute from now on: the process may change its working directory.
+    return url if file is None or url.query.get("uri") else url.set(database=str(file))
 
 
 def is_sqlite(url: URL) -> bool:

@@ -107,6 +107,44 @@ class TenantConflictError(RequestError):
     public = "The tenant was changed by somebody else; read it again."
 
 
+class InvalidDomainError(RequestError, ValueError):
+    """What was given as a tenant's domain cannot be one."""
+
+    status = 422
+    public = "The domain is malformed."
+
+
+class DomainNotFoundError(RequestError):
+    """The tenant has no such domain, or none that could be verified."""
+
+    status = 404
+    public = "Unknown domain."
+
+
+class DomainTakenError(RequestError):
+    """The domain is verified for another tenant."""
+
+    status = 409
+    public = "The domain belongs to another tenant."
+
+
+class DomainNotProvenError(RequestError):
+    """The record that proves a domain is not there, or says something else."""
+
+    status = 422
+    public = "The record that proves the domain was not found."
+
+
+class DomainCheckError(RequestError):
+    """It cannot be found out right now whether a domain is proven."""
+
+    status = 503
+    public = "The domain cannot be checked right now."
+
+    def __init__(self, message: str, *, detail: str | None = None, retry_after: int = 10) -> None:
+        super().__init__(message, detail=detail, retry_after=retry_after)
+
+
 class TenantUnavailableError(RequestError):
     """The tenant cannot be served right now: it is being created or migrated, or its data cannot be reached."""
 

@@ -16,7 +16,7 @@ from .tenant import Tenant, TenantStatus
 
 logger = logging.getLogger(__name__)
 
-# A creation that shows no sign of life for so long died with its process; the next call takes over.
+# A creation that has not ended after so long died with its process; the next call takes over.
 PROVISIONING_LEASE = timedelta(seconds=10)
 
 _POLL = 0.05  # seconds between two looks at somebody else's creation

@@ -19,16 +19,16 @@ class TenancySettings(BaseSettings):
 
     Attributes:
         database_url: where the tenants are listed, and where `shared-profile` keeps their rows.
-        tenant_database_url: a `basic` tenant's own database, with `{id}` in place of the tenant's id; None derives it
-            from `database_url` (a folder `tenants` beside a SQLite file, a database `tenant_<id>` on a server).
+        tenant_database_url: a `basic` tenant's own SQLite file, with `{id}` in place of the tenant's id; None derives
+            it from `database_url`: a folder `tenants` beside that file.
         manager_type: the manager of a tenant that names none: a name in `MANAGER_TYPES`, or a dotted path.
-        shared_isolation: how `shared-profile` keeps tenants apart; "auto" picks the strongest the database allows.
+        shared_isolation: how `shared-profile` keeps tenants apart; "auto" is "row" on SQLite.
         default_settings: what a tenant's settings hold where the tenant sets nothing else.
         cache_size: tenants that are remembered by a worker.
         cache_ttl: seconds for which a remembered tenant is served without asking the store.
         unknown_cache_size: names without a tenant that are remembered by a worker.
         unknown_cache_ttl: seconds for which such a name is refused without asking the store.
-        profile_cache_size: opened `basic` profiles that are kept; those in use come on top.
+        profile_cache_size: opened profiles that each manager keeps; those in use come on top.
         profile_idle_timeout: seconds after which a profile that nobody uses is closed; None keeps it.
         pool_size: connections that an open profile keeps.
         max_overflow: connections that it may open beyond those while it is busy.

@@ -18,11 +18,11 @@ from .context import tenant_scope
 from .directory import TenantDirectory, require_active
 from .errors import ConfigurationError, TenantUnavailableError
 from .lifecycle import TenantLifecycle
-from .multitenant import MultitenantManagerProvider, Profile, RootProfile
+from .multitenant import DomainChecker, MultitenantManagerProvider, MultitenantRouteManager, Profile, RootProfile
 from .openapi import document_tenant
-from .resolvers import Resolver, ResolverChain
+from .resolvers import HostResolver, Resolver, ResolverChain
 from .settings import TenancySettings
-from .store import RetainedNamespace, SQLAlchemyTenantStore, TenantStore
+from .store import DomainStore, RetainedNamespace, SQLAlchemyTenantStore, TenantStore
 from .tenant import Tenant, TenantStatus, check_identifier, check_name, check_settings
 
 
@@ -54,6 +54,7 @@ class Tenancy:
         store: where the tenants are listed; None keeps them in `database_url`.
         clock: seconds that only go forward, for the caches.
         now: the time of day in UTC, for what is recorded.
+        domain_checker: looks for the proof that a domain is its tenant's; None asks DNS.
 
     Raises:
         ConfigurationError: the settings, resolvers or tables cannot work; the message says what to do.
@@ -69,11 +70,22 @@ class Tenancy:
         store: TenantStore | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = _utc_now,
+        domain_checker: DomainChecker | None = None,
     ) -> None:
         self.settings = settings or _from_environment()
-        self.resolvers = ResolverChain(resolvers)
         self.store = store or _default_store(self.settings)
         self.directory = TenantDirectory(self.store, self.settings, clock)
+        self._domains: MultitenantRouteManager | None = None
+        if isinstance(self.store, DomainStore):
+            self._domains = MultitenantRouteManager(
+                self.store, self.directory, self.settings, now, clock, domain_checker
+            )
+        self.resolvers = ResolverChain(
+            [
+                each.bound_to(self.domains.identifier_of) if isinstance(each, HostResolver) else each
+                for each in resolvers
+            ]
+        )
         self.provider = MultitenantManagerProvider(RootProfile(self.settings, metadata, session_class, clock))
         self.provider.provide({})  # a default manager that cannot work is refused now, not at the first request
         self._lifecycle = TenantLifecycle(self.directory, self.provider, now)
@@ -94,6 +106,8 @@ class Tenancy:
             stack.push_async_callback(self.store.close)
             await self.store.open()
             stack.push_async_callback(self.directory.forget_all)
+            if self._domains is not None:
+                stack.push_async_callback(self._domains.forget_all)
             stack.push_async_callback(self.provider.aclose)
             await self.provider.provide({}).open()
             await stack.enter_async_context(self._closing_idle_profiles())
@@ -104,6 +118,19 @@ class Tenancy:
         stack, self._open = self._open, None
         if stack is not None:
             await stack.aclose()
+
+    @property
+    def domains(self) -> MultitenantRouteManager:
+        """The tenants' own domains.
+
+        Raises:
+            ConfigurationError: the store that was given keeps none.
+        """
+        if self._domains is None:
+            raise ConfigurationError(
+                f"{type(self.store).__name__} keeps no domains; give it the methods of DomainStore, or do without them"
+            )
+        return self._domains
 
     async def create_tenant(
         self,
@@ -116,7 +143,7 @@ class Tenancy:
     ) -> Tenant:
         """Create a tenant with its tables, and activate it.
 
-        Where an earlier call was killed half-way, this one takes over, after 10 s without a sign of life.
+        Where an earlier call was killed half-way, this one takes over, 10 s after that one began.
 
         Args:
             identifier: its slug; 1 to 63 of a-z, 0-9 and "-".
@@ -243,7 +270,8 @@ class Tenancy:
     def stats(self) -> dict[str, Any]:
         """What the caches and managers of this process did so far, as plain numbers."""
         managers = {path.rpartition(".")[2]: manager.stats() for path, manager in self.provider.managers.items()}
-        return {**self.directory.stats(), "managers": managers}
+        domains = {} if self._domains is None else self._domains.stats()
+        return {**self.directory.stats(), "managers": managers, "domains": domains}
 
     @asynccontextmanager
     async def _closing_idle_profiles(self) -> AsyncIterator[None]:

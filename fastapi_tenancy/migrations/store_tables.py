@@ -3,7 +3,21 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import JSON, Column, Connection, DateTime, Integer, MetaData, String, Table, Text, func, select, text
+from sqlalchemy import (
+    JSON,
+    Column,
+    Connection,
+    DateTime,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    func,
+    select,
+    text,
+)
 from sqlalchemy.dialects import mysql
 
 from ..errors import ConfigurationError
@@ -38,7 +52,26 @@ def _create_tenants(connection: Connection) -> None:
     then.create_all(connection)
 
 
-_STEPS: tuple[Callable[[Connection], None], ...] = (_create_tenants,)
+def _create_domains(connection: Connection) -> None:
+    then = MetaData()
+    moment = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+    Table("tenancy_tenants", then, Column("id", String(32), primary_key=True))  # there already; what is referred to
+    Table(
+        "tenancy_domains",
+        then,
+        Column("tenant_id", String(32), ForeignKey("tenancy_tenants.id", ondelete="CASCADE"), primary_key=True),
+        Column("host", String(253), primary_key=True),
+        Column("status", String(16), nullable=False),
+        Column("token", String(64), nullable=False),
+        Column("created_at", moment, nullable=False),
+        Column("verified_at", moment),
+        Column("verified_host", String(253), unique=True),
+        Column("primary_of", String(32), unique=True),
+    )
+    then.create_all(connection)
+
+
+_STEPS: tuple[Callable[[Connection], None], ...] = (_create_tenants, _create_domains)
 
 HEAD = len(_STEPS)
 

@@ -1,15 +1,11 @@
 """The `basic` manager: every tenant has a database of its own, opened while it is in use."""
 
-from collections.abc import Iterable
-from contextlib import AbstractAsyncContextManager
-from functools import partial
 from pathlib import Path
 
 from ..engines import is_sqlite, parse_url, sqlite_file
 from ..errors import ConfigurationError
 from ..tenant import Tenant
 from .base import BaseMultitenantManager
-from .cache import ProfileCache
 from .isolation import stamped_sessionmaker
 from .profile import Profile, RootProfile
 from .sqlite_file import create_file, drop_file, open_file
@@ -25,18 +21,6 @@ class MultitenantManager(BaseMultitenantManager):
             self._pattern = _file(settings.database_url, "database_url").parent / "tenants" / "{id}.db"
         else:
             self._pattern = _file(settings.tenant_database_url, "tenant_database_url")
-        self._pool = {
-            "pool_size": settings.pool_size,
-            "max_overflow": settings.max_overflow,
-            "pool_timeout": settings.pool_timeout,
-        }
-        self._profiles = ProfileCache[Profile](
-            settings.profile_cache_size, idle_timeout=settings.profile_idle_timeout, clock=root_profile.clock
-        )
-
-    @property
-    def open_profiles(self) -> Iterable[Profile]:
-        return self._profiles.open_profiles
 
     def namespace(self, tenant: Tenant) -> str:
         # Not the derived path: a data folder that is moved as a whole keeps its tenants.
@@ -45,34 +29,13 @@ class MultitenantManager(BaseMultitenantManager):
     async def create_tenant(self, tenant: Tenant) -> None:
         await create_file(self._file(tenant), tenant, self.root_profile.metadata)
 
-    async def update_tenant(self, tenant: Tenant) -> None:
-        self._profiles.remove(tenant.id)
+    async def drop_tenant(self, tenant: Tenant) -> None:
+        await drop_file(self._file(tenant), tenant)
 
-    async def remove_tenant(self, tenant: Tenant, *, drop_data: bool) -> None:
-        await self._profiles.retire(tenant.id, timeout=self.root_profile.settings.shutdown_timeout)
-        if drop_data:
-            await drop_file(self._file(tenant), tenant)
-
-    def lease(self, tenant: Tenant) -> AbstractAsyncContextManager[Profile]:
-        opened = self._profiles.peek(tenant.id)
-        if opened is not None and opened.tenant.version < tenant.version:
-            self._profiles.remove(tenant.id)
-        return self._profiles.lease(tenant.id, partial(self._open, tenant))
-
-    async def close_idle(self) -> int:
-        return await self._profiles.close_idle()
-
-    async def aclose(self) -> None:
-        await self._profiles.aclose(timeout=self.root_profile.settings.shutdown_timeout)
-
-    def stats(self) -> dict[str, int]:
-        return self._profiles.stats()
-
-    async def _open(self, tenant: Tenant) -> Profile:
-        self._check_recorded(tenant)
-        engine = await open_file(self._file(tenant), tenant, **self._pool)
+    async def open_profile(self, tenant: Tenant) -> Profile:
+        engine = await open_file(self._file(tenant), tenant, **self.root_profile.pool)
         new_session = stamped_sessionmaker(engine, self.root_profile.session_class, tenant.id)
-        return Profile(tenant, self._settings_of(tenant), new_session, engine.dispose)
+        return Profile(tenant, self.settings_of(tenant), new_session, engine.dispose)
 
     def _file(self, tenant: Tenant) -> Path:
         if tenant.database_url is None:

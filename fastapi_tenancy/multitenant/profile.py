@@ -33,6 +33,16 @@ class RootProfile:
     session_class: type[AsyncSession] = AsyncSession
     clock: Callable[[], float] = time.monotonic
 
+    @property
+    def pool(self) -> Mapping[str, Any]:
+        """What the settings say of an engine's connections."""
+        settings = self.settings
+        return {
+            "pool_size": settings.pool_size,
+            "max_overflow": settings.max_overflow,
+            "pool_timeout": settings.pool_timeout,
+        }
+
 
 async def _nothing_to_close() -> None:
     pass

@@ -1,7 +1,16 @@
 """Where the list of tenants is kept."""
 
 from .base import RetainedNamespace, TenantStore
+from .domain import Domain, DomainStatus, DomainStore
 from .in_memory import InMemoryTenantStore
 from .sqlalchemy import SQLAlchemyTenantStore
 
-__all__ = ["InMemoryTenantStore", "RetainedNamespace", "SQLAlchemyTenantStore", "TenantStore"]
+__all__ = [
+    "Domain",
+    "DomainStatus",
+    "DomainStore",
+    "InMemoryTenantStore",
+    "RetainedNamespace",
+    "SQLAlchemyTenantStore",
+    "TenantStore",
+]

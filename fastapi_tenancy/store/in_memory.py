@@ -5,14 +5,16 @@ from dataclasses import replace
 
 from ..tenant import Tenant, TenantStatus
 from .base import RetainedNamespace, identifier_taken, namespace_taken, tenant_changed, tenant_gone
+from .domain import Domain, domain_changed, host_taken
 
 
 class InMemoryTenantStore:
-    """A `TenantStore` that forgets everything with its process."""
+    """A `TenantStore` and `DomainStore` that forgets everything with its process."""
 
     def __init__(self) -> None:
         self._tenants: dict[str, Tenant] = {}
         self._retained: dict[str, RetainedNamespace] = {}
+        self._domains: dict[tuple[str, str], Domain] = {}
 
     async def open(self) -> None:
         """Nothing to connect to."""
@@ -50,6 +52,7 @@ class InMemoryTenantStore:
 
     async def remove(self, tenant: Tenant, *, keep_namespace: bool) -> None:
         self._tenants.pop(tenant.id, None)
+        self._domains = {key: domain for key, domain in self._domains.items() if domain.tenant_id != tenant.id}
         if keep_namespace:
             self._retained[tenant.id] = RetainedNamespace(
                 tenant.id, tenant.identifier, tenant.namespace, tenant.database_url, tenant.manager_type
@@ -58,6 +61,44 @@ class InMemoryTenantStore:
     async def retained(self) -> Sequence[RetainedNamespace]:
         return list(self._retained.values())
 
+    async def add_domain(self, domain: Domain) -> None:
+        if domain.tenant_id not in self._tenants or _key(domain) in self._domains:
+            raise domain_changed(domain)
+        self._domains[_key(domain)] = domain
+
+    async def get_domain(self, tenant_id: str, host: str) -> Domain | None:
+        return self._domains.get((tenant_id, host))
+
+    async def find_domain(self, host: str) -> Domain | None:
+        return next((each for each in self._domains.values() if each.is_verified and each.host == host), None)
+
+    async def list_domains(self, tenant_id: str) -> Sequence[Domain]:
+        return sorted(
+            (domain for domain in self._domains.values() if domain.tenant_id == tenant_id), key=lambda each: each.host
+        )
+
+    async def change_domain(self, before: Domain, after: Domain) -> None:
+        self._check_unchanged(before)
+        holder = await self.find_domain(after.host)
+        if after.is_verified and holder is not None and holder.tenant_id != after.tenant_id:
+            raise host_taken(after.host)
+        self._domains[_key(before)] = replace(after, is_primary=after.is_primary and after.is_verified)
+
+    async def make_primary(self, domain: Domain) -> None:
+        self._check_unchanged(domain)
+        if not domain.is_verified:
+            raise domain_changed(domain)
+        for each in await self.list_domains(domain.tenant_id):
+            self._domains[_key(each)] = replace(each, is_primary=each.host == domain.host)
+
+    async def remove_domain(self, domain: Domain) -> None:
+        self._domains.pop(_key(domain), None)
+
+    def _check_unchanged(self, domain: Domain) -> None:
+        current = self._domains.get(_key(domain))
+        if current is None or (current.status, current.token) != (domain.status, domain.token):
+            raise domain_changed(domain)
+
     def _check_unique(self, tenant: Tenant) -> None:
         others = [other for other in self._tenants.values() if other.id != tenant.id]
         if any(other.identifier == tenant.identifier for other in others):
@@ -65,3 +106,7 @@ class InMemoryTenantStore:
         namespaces = {other.namespace for other in others} | {kept.namespace for kept in self._retained.values()}
         if tenant.namespace is not None and tenant.namespace in namespaces:
             raise namespace_taken()
+
+
+def _key(domain: Domain) -> tuple[str, str]:
+    return domain.tenant_id, domain.host

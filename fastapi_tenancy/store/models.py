@@ -1,6 +1,6 @@
-"""The table that lists the tenants, as it is now; `migrations` brings a database here."""
+"""The library's own tables, as they are now; `migrations` brings a database here."""
 
-from sqlalchemy import JSON, Column, DateTime, Integer, MetaData, String, Table, Text
+from sqlalchemy import JSON, Column, DateTime, ForeignKey, Integer, MetaData, String, Table, Text
 from sqlalchemy.dialects import mysql
 
 store_metadata = MetaData()
@@ -22,4 +22,17 @@ tenants = Table(
     Column("created_at", _moment, nullable=False),
     Column("updated_at", _moment, nullable=False),
     Column("former_identifier", String(63)),
+)
+
+domains = Table(
+    "tenancy_domains",
+    store_metadata,
+    Column("tenant_id", String(32), ForeignKey("tenancy_tenants.id", ondelete="CASCADE"), primary_key=True),
+    Column("host", String(253), primary_key=True),
+    Column("status", String(16), nullable=False),
+    Column("token", String(64), nullable=False),
+    Column("created_at", _moment, nullable=False),
+    Column("verified_at", _moment),
+    Column("verified_host", String(253), unique=True),  # the host while it is verified, so for one tenant at a time
+    Column("primary_of", String(32), unique=True),  # the tenant's id if this is its primary domain
 )

@@ -15,13 +15,14 @@ from ..errors import NamespaceExistsError, StoreUnavailableError, TenantExistsEr
 from ..migrations import upgrade_store_tables
 from ..tenant import Tenant, TenantStatus, plain
 from .base import RetainedNamespace, identifier_taken, namespace_taken, tenant_changed, tenant_gone
-from .models import tenants
+from .models import domains, tenants
+from .sqlalchemy_domains import SQLAlchemyDomains
 
 _listed = select(tenants).where(tenants.c.identifier.is_not(None))
 
 
-class SQLAlchemyTenantStore:
-    """A `TenantStore` in the table `tenancy_tenants`."""
+class SQLAlchemyTenantStore(SQLAlchemyDomains):
+    """A `TenantStore` in the table `tenancy_tenants`, and a `DomainStore` in `tenancy_domains`."""
 
     def __init__(self, url: str | URL, *, pool_size: int = 5, max_overflow: int = 5, pool_timeout: float = 5.0) -> None:
         self.url = url if isinstance(url, URL) else parse_url(url, "database_url")
@@ -82,7 +83,8 @@ class SQLAlchemyTenantStore:
         async with self._write() as connection:
             if keep_namespace:
                 await connection.execute(update(tenants).where(this, tenants.c.identifier.is_not(None)).values(retired))
-            else:
+                await connection.execute(delete(domains).where(domains.c.tenant_id == tenant.id))
+            else:  # the domains go with it, by their foreign key
                 await connection.execute(delete(tenants).where(this))
 
     async def retained(self) -> Sequence[RetainedNamespace]:

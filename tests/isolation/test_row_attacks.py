@@ -61,7 +61,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import aliased, with_loader_criteria
 from sqlalchemy.schema import CreateTable, DropTable
 from sqlalchemy.sql import quoted_name
 from sqlalchemy.sql.expression import ColumnElement, FunctionElement
@@ -81,6 +81,7 @@ HOLE = "(SELECT group_concat(text) FROM notes)"
 
 class Compiled(ColumnElement[str]):
     inherit_cache = True
+    _traverse_internals = ()
     type = String()
 
 
@@ -113,6 +114,24 @@ class Breakout(UserDefinedType[str]):
 
     def get_col_spec(self, **_: Any) -> str:
         return "TEXT) OR (1=1"
+
+
+class Rendering(TypeDecorator[str]):
+    """A type whose values and columns are wrapped in a construct that renders itself."""
+
+    impl = String
+    cache_ok = True
+
+    def bind_expression(self, _bindparam: Any) -> Any:
+        return Compiled()
+
+
+class Reading(TypeDecorator[str]):
+    impl = String
+    cache_ok = True
+
+    def column_expression(self, _column: Any) -> Any:
+        return Compiled()
 
 
 class Verbatim(TypeDecorator[str]):
@@ -188,6 +207,8 @@ STATEMENTS: dict[str, tuple[Callable[[], Any], Any]] = {
     "function that runs SQL": (lambda: select(func.query_to_xml("SELECT * FROM notes", True, True, "")), REFUSED),
     "function in a package": (lambda: select(func.pg_catalog.Query_To_XML("SELECT * FROM notes")), REFUSED),
     "function that changes the role": (lambda: select(func.set_config("role", "postgres", True)), REFUSED),
+    "function named as a table": (lambda: select(func.notes().table_valued("text").c.text), REFUSED),
+    "function of a full-text index": (lambda: select(column("text")).select_from(func.notes_index("bravo")), REFUSED),
     "function of the schema": (
         lambda: select(func.pragma_table_info("notes").table_valued("name")),
         REFUSED,
@@ -208,6 +229,22 @@ STATEMENTS: dict[str, tuple[Callable[[], Any], Any]] = {
     "compiled rows": (lambda: insert(notes).values([{"text": Compiled(), "data": {}}]), REFUSED),
     "compiled update": (lambda: update(Note).values(text=Compiled()), REFUSED),
     "compiled expression option": (lambda: select(Note.text).where(type_coerce(Compiled(), String) == "x"), REFUSED),
+    "compiled in a list": (lambda: select(Note.text).where(Note.text.in_([Compiled()])), REFUSED),
+    "compiled returning": (lambda: insert(Tag).values(label="x").returning(Compiled()), REFUSED),
+    "compiled argument": (lambda: select(func.coalesce(Compiled(), "")), REFUSED),
+    "compiled join": (lambda: select(Note.text).join(Author, Compiled() == ""), REFUSED),
+    "compiled limit": (lambda: select(Note.text).limit(Compiled()), REFUSED),
+    "compiled option": (lambda: select(Note).options(with_loader_criteria(Note, Compiled() == "")), REFUSED),
+    "compiled table values": (
+        lambda: select(values(column("x", String), name="v").data([(Compiled(),)]).cte("v")),
+        REFUSED,
+    ),
+    "compiled value type": (lambda: select(literal("x", Rendering())), REFUSED),
+    "compiled column type": (lambda: select(type_coerce(Note.text, Reading())), REFUSED),
+    "compiled returning type": (
+        lambda: insert(Tag).values(label="x").returning(type_coerce(Tag.label, Reading())),
+        REFUSED,
+    ),
     "dispatched": (lambda: select(Dispatched()), REFUSED),
     "literal type": (lambda: select(bindparam("x", HOLE, type_=Verbatim(), literal_execute=True)), REFUSED),
     "literal values": (

@@ -75,7 +75,7 @@ def _tree() -> Any:
 
 
 def _json() -> Any:
-    function = func.json_each(Note.data).table_valued("key", "value")
+    function = func.json_each(func.coalesce(Note.data, "{}")).table_valued("key", "value")
     return select(Note.id, function.c.key, function.c.value).join(function, true())
 
 

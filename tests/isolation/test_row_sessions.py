@@ -254,6 +254,14 @@ async def stream_in_parts(session: AsyncSession) -> Any:
     return [text async for text in await session.stream_scalars(select(Note.text).execution_options(yield_per=2))]
 
 
+async def legacy_query(session: AsyncSession) -> Any:
+    return await session.run_sync(lambda sync: sync.query(Note.text).filter(Note.id.in_([1, 101])).all())
+
+
+async def legacy_count(session: AsyncSession) -> Any:
+    return await session.run_sync(lambda sync: sync.query(Note).filter(Note.author.has()).count())
+
+
 async def lazy(session: AsyncSession) -> Any:
     return [await note.awaitable_attrs.author for note in await session.scalars(select(Note))]
 
@@ -361,6 +369,8 @@ OWN: dict[Action, str] = {
     parameters_in_the_place_of_ours_many: "None",
     option_of_the_statement: ALL,
     a_cache_of_ones_own: ALL,
+    legacy_query: "alpha-1",
+    legacy_count: "2",
     stream: ALL,
     stream_in_parts: ALL,
     lazy: "alpha-author-1 alpha-author-1 None None",

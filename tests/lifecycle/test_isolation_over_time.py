@@ -1,12 +1,15 @@
 """Renames, deletions and re-used identifiers never show or lose anybody's rows."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support import add_notes, client_of, make_app, make_tenancy, named, read_notes, running
+from sqlalchemy import select
+from support import Note, add_notes, client_of, make_app, make_tenancy, named, read_notes, running
 
 from fastapi_tenancy import (
+    ConfigurationError,
     InvalidIdentifierError,
     InvalidTenantError,
     Tenancy,
@@ -165,3 +168,38 @@ async def test_a_changed_default_manager_does_not_show_an_empty_tenant(tmp_path:
     async with make_tenancy(tmp_path, manager_type="shared-profile") as tenancy:
         with pytest.raises(Exception, match="restore manager_type"):
             await read_notes(tenancy, "acme")
+
+
+async def test_a_request_under_way_leaves_no_rows_behind_a_dropped_tenant(tenancy: Tenancy) -> None:
+    acme = await tenancy.get_tenant("acme")
+    async with tenancy.use("acme") as profile:
+        deletion = asyncio.create_task(tenancy.delete_tenant("acme", drop_data=True))
+        while (await tenancy.store.get(acme.id)).status is not TenantStatus.DELETING:
+            await asyncio.sleep(0)
+        async with profile.transaction() as session:
+            session.add(Note(text="at the last moment"))
+    await deletion
+    acme_again = replace(acme, namespace=tenancy.provider.for_tenant(acme).namespace(acme))
+    await tenancy.provider.for_tenant(acme).create_tenant(acme_again)
+    async with tenancy.lease(acme_again) as profile, profile.session() as session:
+        assert list(await session.scalars(select(Note))) == []
+
+
+async def test_a_shared_tenant_cannot_have_a_database_of_its_own(tmp_path: Path) -> None:
+    async with make_tenancy(tmp_path) as tenancy:
+        with pytest.raises(ConfigurationError, match="leave out the tenant's database_url"):
+            await tenancy.create_tenant("acme", manager_type="shared-profile", database_url="sqlite:///own.db")
+        assert (await tenancy.list_tenants()).items == []
+
+
+async def test_a_change_of_the_working_directory_moves_nothing(
+    tmp_path: Path, manager_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    tenancy = make_tenancy(Path("data"), manager_type=manager_type)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    async with tenancy:
+        await tenancy.create_tenant("acme")
+        await add_notes(tenancy, "acme", "x")
+    assert not list((tmp_path / "elsewhere").iterdir())

@@ -1,7 +1,5 @@
 """The provider makes each manager once, the built-in ones and one's own."""
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -27,20 +25,15 @@ class CountingManager(MultitenantManager):
 class MinimalManager(BaseMultitenantManager):
     """The least that a manager has to write."""
 
-    open_profiles: Iterable[Profile] = ()
-
     def namespace(self, tenant: Tenant) -> str:
         return f"nowhere/{tenant.id}"
 
     async def create_tenant(self, tenant: Tenant) -> None: ...
 
-    async def update_tenant(self, tenant: Tenant) -> None: ...
+    async def drop_tenant(self, tenant: Tenant) -> None: ...
 
-    async def remove_tenant(self, tenant: Tenant, *, drop_data: bool) -> None: ...
-
-    @asynccontextmanager
-    async def lease(self, tenant: Tenant) -> AsyncIterator[Profile]:
-        yield Profile(tenant, {"plan": "none"}, lambda: pytest.fail("it has no sessions"))
+    async def open_profile(self, tenant: Tenant) -> Profile:
+        return Profile(tenant, {"plan": "none"}, lambda: pytest.fail("it has no sessions"))
 
 
 async def test_a_manager_of_ones_own_is_found_by_its_dotted_path(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from fastapi.params import Depends
 
 from ...errors import ConfigurationError
 from ...tenant import Tenant, TenantStatus
-from .schemas import TenantIn, TenantList, TenantOut, TenantPatch, merge_patch
+from ..route_manager import MultitenantRouteManager
+from .schemas import DomainIn, DomainList, DomainOut, TenantIn, TenantList, TenantOut, TenantPatch, merge_patch
 
 
 class _Page(Protocol):
@@ -47,6 +48,9 @@ class ManagesTenants(Protocol):
 
     async def delete_tenant(self, identifier: str, *, drop_data: bool) -> None: ...
 
+    @property
+    def domains(self) -> MultitenantRouteManager: ...
+
     def stats(self) -> dict[str, Any]: ...
 
 
@@ -66,6 +70,7 @@ def admin_router(tenancy: ManagesTenants, *, dependencies: Sequence[Depends]) ->
     _add_collection(router, tenancy)
     _add_tenant(router, tenancy)
     _add_status(router, tenancy)
+    _add_domains(router, tenancy)
     return router
 
 
@@ -121,3 +126,22 @@ def _add_status(router: APIRouter, tenancy: ManagesTenants) -> None:
     @router.post("/tenants/{identifier}/activate")
     async def activate_tenant(identifier: str) -> TenantOut:
         return TenantOut.of(await tenancy.activate_tenant(identifier))
+
+
+def _add_domains(router: APIRouter, tenancy: ManagesTenants) -> None:
+    @router.get("/tenants/{identifier}/domains")
+    async def list_domains(identifier: str) -> DomainList:
+        found = await tenancy.domains.list(identifier)
+        return DomainList(items=[DomainOut.of(domain) for domain in found], next=None)
+
+    @router.post("/tenants/{identifier}/domains", status_code=201)
+    async def add_domain(identifier: str, body: DomainIn) -> DomainOut:
+        return DomainOut.of(await tenancy.domains.add(identifier, body.host))
+
+    @router.post("/tenants/{identifier}/domains/{host}/verify")
+    async def verify_domain(identifier: str, host: str) -> DomainOut:
+        return DomainOut.of(await tenancy.domains.verify(identifier, host))
+
+    @router.delete("/tenants/{identifier}/domains/{host}", status_code=204)
+    async def remove_domain(identifier: str, host: str) -> None:
+        await tenancy.domains.remove(identifier, host)

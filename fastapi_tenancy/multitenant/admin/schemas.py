@@ -7,6 +7,8 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlalchemy import make_url
 
+from ...store import Domain, DomainStatus
+from ...store.domain import MAX_HOST
 from ...tenant import MAX_NAME, Tenant, TenantStatus, plain
 from ..manager_provider import MultitenantManagerProvider
 
@@ -83,6 +85,45 @@ class TenantList(BaseModel):
 
     items: list[TenantOut]
     next: str | None
+
+
+class DomainIn(BaseModel):
+    """A host that a tenant claims."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    host: Annotated[str, Field(max_length=MAX_HOST, examples=["app.acme.com"])]
+
+
+class DomainOut(BaseModel):
+    """A claim, and the TXT record that proves it."""
+
+    host: str
+    status: DomainStatus
+    is_primary: bool
+    record_name: str
+    record_value: str
+    created_at: datetime
+    verified_at: datetime | None
+
+    @classmethod
+    def of(cls, domain: Domain) -> Self:
+        return cls(
+            host=domain.host,
+            status=domain.status,
+            is_primary=domain.is_primary,
+            record_name=domain.record_name,
+            record_value=domain.token,
+            created_at=domain.created_at,
+            verified_at=domain.verified_at,
+        )
+
+
+class DomainList(BaseModel):
+    """All domains of a tenant, so there is no next page."""
+
+    items: list[DomainOut]
+    next: None
 
 
 def masked(database_url: str) -> str:

@@ -1,5 +1,6 @@
 """Many tenants' rows in the same tables, told apart by `tenant_id`, and sessions that reach one tenant's only."""
 
+# ruff: noqa: SLF001 - an execution context is made by a private method, and a statement's values are private
 # The arguments that we only hand on are not spelt out.
 # mypy: disable-error-code="override"
 
@@ -15,7 +16,8 @@ from sqlalchemy.sql import Insert, Update
 from sqlalchemy.sql.elements import BindParameter
 
 from .scoped import check_metadata, fills_tenant_column, tenant_column
-from .statements import GuardingCompiler, StampingCompiler
+from .stamping import StampingCompiler, key_of
+from .statements import GuardingCompiler
 from .strict import StrictPreparer, StrictTypeCompiler, refusals
 from .text import refuse, refuse_text
 
@@ -32,7 +34,8 @@ class RowIsolation:
     A guarded engine compiles and executes nothing but statements narrowed to the tenant that it was bound to, whatever
     is run through its sessions and their connections. Not covered are the driver's own connection
     (`get_raw_connection()`, `raw_connection()`) and what the database does by itself: views, functions and triggers
-    that read such tables, and foreign keys, which do not stop at a tenant unless they include `tenant_id`.
+    that read such tables; foreign keys, which lead and cascade across tenants unless they include `tenant_id`; and
+    unique keys, where an insert that fails tells that somebody has the key.
     """
 
     def __init__(self, metadata: MetaData) -> None:
@@ -150,15 +153,20 @@ def _tenant_of(target: Connection | Engine) -> str:
 
 def _given(column: Column[Any], parameters: Any, statement: Any) -> Iterator[Any]:
     """The values that the application itself gave for `tenant_id`, in parameters or in `.values(…)`."""
-    rows = [*parameters]
-    if isinstance(statement, Insert | Update):
-        rows.append(dict(statement._values or {}))  # noqa: SLF001 - nothing public tells them
-        rows.extend(row for chunk in statement._multi_values for row in chunk)  # noqa: SLF001 - as above
-    for row in rows:
+    yield from (row.get(column.key) for row in parameters)
+    for row in _written_rows(statement):
         named = row if isinstance(row, Mapping) else dict(zip(column.table.c.keys(), row, strict=False))
         for name, value in named.items():
-            if getattr(name, "key", name) == column.key:
+            if key_of(name) == column.key:
                 yield value.effective_value if isinstance(value, BindParameter) else value
+
+
+def _written_rows(statement: Any) -> Iterator[Any]:
+    if isinstance(statement, Insert | Update):
+        ordered = getattr(statement, "_ordered_values", None)  # of SQLAlchemy 2.0
+        yield dict(statement._values or ordered or ())
+        for rows in statement._multi_values:
+            yield from rows
 
 
 def _refuse_uncompiled(

@@ -2,8 +2,7 @@
 
 The compiler is the one place that sees a statement in its final form, whether it comes from Core, the ORM, a flush, a
 loader strategy or a CTE, and it renders every table. What it decides depends on the statement's structure alone, which
-is SQLAlchemy's cache key, so it is decided once per statement; the tenant's id is a bind parameter without a value, and
-the value is put in at execution.
+is SQLAlchemy's cache key, so it is decided once per statement and holds for every tenant.
 """
 
 # ruff: noqa: SLF001 - SQLAlchemy has no public hook between the ORM's resolving of a statement and its rendering
@@ -15,8 +14,6 @@ from typing import Any, ClassVar
 
 from sqlalchemy import (
     Alias,
-    BindParameter,
-    ClauseElement,
     Column,
     ColumnElement,
     FromClause,
@@ -25,77 +22,14 @@ from sqlalchemy import (
     Table,
     TableSample,
     and_,
-    bindparam,
-    null,
-    select,
 )
-from sqlalchemy.sql.base import CompileState
-from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import Grouping
 from sqlalchemy.sql.selectable import FromGrouping
 
-from .scoped import fills_tenant_column, is_shared, problem, tenant_column
+from .scoped import is_shared, problem, tenant_column
+from .stamping import StampingCompiler, filled, key_of
 from .strict import StrictCompiler, check_elements
 from .text import refuse
-
-
-class StampingCompiler(SQLCompiler):
-    """Fills in `tenant_id` where an INSERT leaves it out; changes nothing else."""
-
-    def __init__(self, *args: Any, **kw: Any) -> None:
-        self.tenant_parameters: list[str] = []
-        self.written_column: Column[str] | None = None  # tenant_id of the table that the statement writes
-        self._written = self._scoped = 0
-        super().__init__(*args, **kw)
-        if self._written != self._scoped:
-            refuse("this version of SQLAlchemy compiles it in a way that is not known here; report it, please")
-
-    def visit_insert(self, insert_stmt: Any, *args: Any, **kw: Any) -> str:
-        return super().visit_insert(self._to_scope(insert_stmt), *args, **kw)
-
-    def resolved(self, state: Any) -> None:
-        """Called for each DML statement when the ORM has resolved its names and tables, before it is rendered."""
-        self._scoped += 1
-        self._scope(state)
-
-    def _scope(self, state: Any) -> None:
-        if fills_tenant_column(state.statement.table):
-            column = tenant_column(state.statement.table)
-            self._fill(state, column, keep_given=True)
-
-    def _to_scope(self, statement: Any) -> Any:
-        self._written += 1
-        statement = statement._clone()
-        statement._compile_state_factory = _scoped_state
-        return statement
-
-    def _fill(self, state: Any, column: Any, *, keep_given: bool) -> None:
-        statement, tenant = state.statement, self._tenant_of(column)
-        if statement._select_names:
-            self._fill_from_select(state, column, tenant, keep_given=keep_given)
-        elif state._has_multi_parameters:
-            rows = [_filled(row, column, tenant, keep_given=keep_given) for row in state._multi_parameters]
-            state._multi_parameters, state._dict_parameters = rows, rows[0]
-        elif not (keep_given and column.key in (self.column_keys or ())):
-            state._dict_parameters = _filled(state._dict_parameters or {}, column, tenant, keep_given=keep_given)
-            state._no_parameters = False
-
-    def _fill_from_select(self, state: Any, column: Any, tenant: BindParameter[str], *, keep_given: bool) -> None:
-        statement = state.statement
-        if column.key in map(_key, statement._select_names):
-            if keep_given:
-                return
-            refuse(f"INSERT … SELECT into {column.table.key} names tenant_id; leave it out, it is filled in")
-        source = statement.select.subquery()
-        state.statement = statement = statement._clone()
-        statement.select = select(*source.c, tenant)
-        statement._select_names = [*statement._select_names, column.key]
-        state._dict_parameters = {**state._dict_parameters, column.key: null()}
-
-    def _tenant_of(self, column: ColumnElement[str]) -> BindParameter[str]:
-        name = f"tenancy_tenant_id_{len(self.tenant_parameters) + 1}"
-        self.tenant_parameters.append(name)
-        return bindparam(name, type_=column.type, required=True)
 
 
 class GuardingCompiler(StampingCompiler, StrictCompiler):
@@ -154,7 +88,7 @@ class GuardingCompiler(StampingCompiler, StrictCompiler):
 
     def visit_table(self, table: Any, asfrom: bool = False, enclosing_alias: Any = None, **kw: Any) -> str:
         rendered: str = super().visit_table(table, asfrom=asfrom, enclosing_alias=enclosing_alias, **kw)
-        if not asfrom:
+        if not asfrom or kw.get("ashint"):  # no more than a name, in FOR UPDATE OF, or in MySQL's DELETE
             return rendered
         column = self._readable(table)
         is_aliased = enclosing_alias is not None and enclosing_alias.element is table
@@ -185,15 +119,17 @@ class GuardingCompiler(StampingCompiler, StrictCompiler):
         if state.isinsert:
             self._fill(state, column, keep_given=False)
             return
-        if state.isupdate and column.key in {*map(_key, state._dict_parameters or ()), *(self.column_keys or ())}:
+        if state.isupdate and column.key in {*map(key_of, state._dict_parameters or ()), *(self.column_keys or ())}:
             # Setting it to what it is: a change to another tenant's id is refused when the values are known.
-            state._dict_parameters = _filled(
+            state._dict_parameters = filled(
                 state._dict_parameters or {}, column, self._tenant_of(column), keep_given=False
             )
             state._no_parameters = False
-        self._narrowed = {table}
+        leaves = {leaf: own for source in state._extra_froms for leaf, own in self._leaves(source)}
+        self._narrowed = {table, *leaves}
         state.statement = state.statement._clone()
-        state.statement._where_criteria = self._narrow(state.statement._where_criteria, table.c[column.key])
+        criteria = state.statement._where_criteria
+        state.statement._where_criteria = self._narrow(criteria, table.c[column.key], *leaves.values())
 
     def _apart(self, render: Callable[..., str], *args: Any, **kw: Any) -> str:
         narrowed, self._narrowed = self._narrowed, set()
@@ -234,38 +170,22 @@ class GuardingCompiler(StampingCompiler, StrictCompiler):
         return column
 
 
-def _scoped_state(statement: Any, compiler: Any, **kw: Any) -> Any:
-    state = CompileState.create_for_statement(statement, compiler, **kw)
-    compiler.resolved(state)
-    return state
-
-
-def _filled(row: Mapping[Any, Any], column: Column[str], tenant: Any, *, keep_given: bool) -> dict[Any, Any]:
-    if keep_given and column.key in map(_key, row):
-        return dict(row)
-    return {**{name: value for name, value in row.items() if _key(name) != column.key}, column: tenant}
-
-
 def _without_tenant(values: Mapping[Any, Any], column: Column[str]) -> dict[Any, Any]:
     """What an upsert sets: `set_=dict(stmt.excluded)` is common and names tenant_id, which changes nothing."""
     for name, value in values.items():
-        if _key(name) not in column.table.c:
-            refuse(f"the upsert sets {_key(name)!r}, which is no column of {column.table.key}")
-        if _key(name) == column.key and not (isinstance(value, ColumnElement) and _key(value) == column.key):
+        if key_of(name) not in column.table.c:
+            refuse(f"the upsert sets {key_of(name)!r}, which is no column of {column.table.key}")
+        if key_of(name) == column.key and not (isinstance(value, ColumnElement) and key_of(value) == column.key):
             refuse(f"the upsert sets tenant_id of {column.table.key}; leave it out")
-    return {name: value for name, value in values.items() if _key(name) != column.key}
+    return {name: value for name, value in values.items() if key_of(name) != column.key}
 
 
-def _given_values(state: Any) -> Iterator[ClauseElement]:
+def _given_values(state: Any) -> Iterator[Any]:
     for row in state._multi_parameters or [state._dict_parameters or {}]:
-        yield from (value for value in row.values() if isinstance(value, ClauseElement))
+        yield from row.values()
 
 
 def _kept_sides(join: Join) -> tuple[FromClause, ...]:
     if join.full:
         return ()
     return (join.left,) if join.isouter else (join.left, join.right)
-
-
-def _key(name: Any) -> str:
-    return name if isinstance(name, str) else str(getattr(name, "key", ""))

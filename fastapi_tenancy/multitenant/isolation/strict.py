@@ -49,8 +49,8 @@ class StrictCompiler(SQLCompiler):
             check_literal(column.name)
         return super().visit_column(column, *args, **kw)
 
-    def visit_function(self, func: Any, *args: Any, **kw: Any) -> str:
-        check_function(func)
+    def visit_function(self, func: Any, *args: Any, asfrom: bool = False, **kw: Any) -> str:
+        check_function(func.name, in_from=asfrom)
         return super().visit_function(func, *args, **kw)
 
     def visit_extract(self, extract: Any, **kw: Any) -> str:
@@ -72,6 +72,21 @@ class StrictCompiler(SQLCompiler):
     def visit_custom_op_unary_modifier(self, element: Any, operator: Any, **kw: Any) -> str:
         check_operator(operator.opstring, self.dialect.name)
         return super().visit_custom_op_unary_modifier(element, operator, **kw)
+
+    def visit_bindparam(self, bindparam: Any, *args: Any, **kw: Any) -> str:
+        expression = bindparam.type.dialect_impl(self.dialect).bind_expression(bindparam)
+        check_elements(expression)
+        return super().visit_bindparam(bindparam, *args, **kw)
+
+    def _label_select_column(self, select: Any, column: Any, *args: Any, **kw: Any) -> Any:
+        expression = column.type.dialect_impl(self.dialect).column_expression(column)
+        check_elements(expression)
+        return super()._label_select_column(select, column, *args, **kw)
+
+    def _render_values(self, element: Any, **kw: Any) -> str:
+        rows = [row for chunk in element._data for row in chunk]  # noqa: SLF001 - a traversal skips it
+        check_elements(*(value for row in rows for value in row))
+        return super()._render_values(element, **kw)
 
     def render_literal_value(self, value: Any, type_: Any, *args: Any, **kw: Any) -> str:
         if not type(type_).__module__.startswith("sqlalchemy."):
@@ -110,14 +125,14 @@ def refusals(compiler: type[SQLCompiler]) -> dict[str, Callable[..., NoReturn]]:
     return {f"visit_{name}": _refusal(name) for name in names if not _is_known(name)}
 
 
-def check_elements(*elements: ClauseElement) -> None:
+def check_elements(*elements: object) -> None:
     """Refuse constructs that render themselves, by `@compiles` or a dispatch of their own: they can say anything.
 
     Raises:
         IsolationError: names the class.
     """
     for element in elements:
-        for part in visitors.iterate(element):
+        for part in visitors.iterate(element) if isinstance(element, ClauseElement) else ():
             for cls in type(part).__mro__:
                 if _renders_itself(cls):
                     refuse(f"{type(part).__name__} renders its own SQL, and nobody can tell whose rows that reads")

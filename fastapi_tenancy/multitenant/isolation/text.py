@@ -1,9 +1,8 @@
 """Tell SQL text from names: nobody can say which rows a piece of SQL text reads."""
 
 import re
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from sqlalchemy import FunctionElement
 from sqlalchemy.exc import DontWrapMixin
 
 from ...errors import IsolationError
@@ -42,12 +41,17 @@ _OPERATOR_WORDS = frozenset(
     }
 )
 
-# Functions that run SQL they are given as a string, reach files or other servers, or change the connection.
+# Functions that run SQL they are given as a string, reach files, other servers or connections, or change settings.
 _REACHING_FUNCTION = re.compile(
     r"(?:query|table|schema|database|cursor)_to_xml.*|ts_stat|ts_rewrite|xpath_table|crosstab.*|connectby|dblink.*"
-    r"|pg_(?:read|ls|stat)_.*|lo_.*|set_config|load_file|load_extension|readfile|writefile|edit|eval|fts3_tokenizer"
+    r"|pg_(?:read|ls|stat|cancel|terminate)_.*|lo_.*|set_config|setval|load_file|load_extension|readfile|writefile|edit|eval|fts3_tokenizer"
     r"|pragma_.*",
     re.IGNORECASE,
+)
+
+# Functions that make rows of their arguments; by another name it may be a full-text index, or a query of its own.
+_TABLE_FUNCTION = re.compile(
+    r"jsonb?_\w+|generate_series|unnest|regexp_matches|regexp_split_to_table|string_to_table", re.IGNORECASE
 )
 
 _QUOTED = r"""(?:"(?:[^"]|"")*"|'(?:[^']|'')*'|`(?:[^`]|``)*`)"""
@@ -80,10 +84,9 @@ def check_operator(text: str, dialect_name: str) -> None:
         refuse(f"the operator {text!r} is SQL text; use a symbol, or one of {', '.join(sorted(_OPERATOR_WORDS))}")
 
 
-def check_function(function: FunctionElement[Any]) -> None:
-    name = str(getattr(function, "name", ""))
-    if _REACHING_FUNCTION.fullmatch(name):
-        refuse(f"the function {name!r} can reach beyond the tenant's rows; call it on a connection of your own")
+def check_function(name: str, *, in_from: bool) -> None:
+    if _REACHING_FUNCTION.fullmatch(name) or (in_from and not _TABLE_FUNCTION.fullmatch(name)):
+        refuse(f"the function {name!r} may reach other tenants' rows; call it on a connection of your own")
 
 
 def check_type(text: str) -> str:

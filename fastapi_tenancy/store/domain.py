@@ -1,0 +1,132 @@
+"""What a tenant's own domain is, the rule for its host, and what a store of domains must do."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol, runtime_checkable
+
+import idna
+
+from ..errors import DomainTakenError, InvalidDomainError, TenantConflictError
+
+MAX_HOST = 253  # characters: RFC 1035, section 2.3.4, without the final dot
+
+# At least two labels, the last of which no address has: RFC 3696, section 2, and the WHATWG's "ends in a number".
+_HOST = re.compile(r"(?:[a-z0-9-]{1,63}\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
+_PORT = re.compile(r":[0-9]*\Z")
+
+
+class DomainStatus(StrEnum):
+    """Where a domain stands; only a verified one names its tenant."""
+
+    PENDING = "pending"
+    VERIFIED = "verified"
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Domain:
+    """One tenant's claim to one host.
+
+    Attributes:
+        host: as `check_host` gives it.
+        tenant_id: whose claim it is.
+        status: pending claims of several tenants may coexist; one of them can be verified.
+        token: what the tenant puts into DNS as proof; another one for each claim.
+        is_primary: whether it is the one that the application should link to; at most one of a tenant is.
+        created_at: UTC.
+        verified_at: UTC; None while it is pending.
+    """
+
+    host: str
+    tenant_id: str
+    status: DomainStatus
+    token: str
+    created_at: datetime
+    verified_at: datetime | None = None
+    is_primary: bool = False
+
+    @property
+    def is_verified(self) -> bool:
+        return self.status is DomainStatus.VERIFIED
+
+    @property
+    def record_name(self) -> str:
+        """Where the TXT record that proves the claim has to be; its value is the token."""
+        return record_name(self.host)
+
+
+@runtime_checkable
+class DomainStore(Protocol):
+    """The tenants' domains. A host is verified for one tenant at most, and none outlives its tenant."""
+
+    async def add_domain(self, domain: Domain) -> None:
+        """Record a new claim.
+
+        Raises:
+            TenantConflictError: the tenant has claimed the host already, or is gone.
+        """
+
+    async def get_domain(self, tenant_id: str, host: str) -> Domain | None: ...
+
+    async def find_domain(self, host: str) -> Domain | None:
+        """The verified domain of that host."""
+
+    async def list_domains(self, tenant_id: str) -> Sequence[Domain]:
+        """In the order of their hosts."""
+
+    async def change_domain(self, before: Domain, after: Domain) -> None:
+        """Write `after` over `before`; a domain that is not verified any more is no primary one either.
+
+        Raises:
+            DomainTakenError: it would be the second that is verified for its host.
+            TenantConflictError: it was changed or removed since it was read.
+        """
+
+    async def make_primary(self, domain: Domain) -> None:
+        """Make a verified domain its tenant's primary one, in place of the one that was.
+
+        Raises:
+            TenantConflictError: it is not verified any more, or gone.
+        """
+
+    async def remove_domain(self, domain: Domain) -> None:
+        """Forget the claim, if it is there."""
+
+
+def check_host(text: str) -> str:
+    """`text` as hosts are compared: in lower case and ASCII (IDNA 2008 after UTS 46), without port and final dot.
+
+    Raises:
+        InvalidDomainError: it is no domain of at least two labels: an address, a URL, a wildcard, a name like
+            `localhost`, or longer than 253 characters.
+    """
+    bare = _PORT.sub("", text[: 2 * MAX_HOST])
+    try:
+        host = idna.encode(bare, uts46=True, std3_rules=True).decode().removesuffix(".")
+    except UnicodeError as error:
+        raise _malformed(text) from error
+    if len(host) > MAX_HOST or not _HOST.fullmatch(host):
+        raise _malformed(text)
+    return host
+
+
+def record_name(host: str) -> str:
+    return f"_fastapi-tenancy.{host}"
+
+
+def host_taken(host: str) -> DomainTakenError:
+    return DomainTakenError(f"{host!r} is verified for another tenant; revoke it there first")
+
+
+def domain_changed(domain: Domain) -> TenantConflictError:
+    return TenantConflictError(
+        f"the domain {domain.host!r} was changed since it was read; list the tenant's domains",
+        detail="The domain was changed by somebody else; read it again.",
+    )
+
+
+def _malformed(text: str) -> InvalidDomainError:
+    return InvalidDomainError(f"{text[:80]!r} cannot be a tenant's domain; give a host like 'app.acme.com'")

@@ -1,0 +1,113 @@
+"""The tenants' domains in a SQL database."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, RowMapping, Select, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from .domain import Domain, DomainStatus, domain_changed, host_taken
+from .models import domains, tenants
+
+
+class SQLAlchemyDomains(ABC):
+    """The part of a SQL store that is a `DomainStore`, in the table `tenancy_domains`."""
+
+    @abstractmethod
+    def _write(self) -> AbstractAsyncContextManager[AsyncConnection]: ...
+
+    @abstractmethod
+    async def _rows(self, query: Select[Any]) -> Sequence[RowMapping]: ...
+
+    async def add_domain(self, domain: Domain) -> None:
+        # The lock holds off a deletion, which would leave nobody to whom the new claim belongs.
+        owner = select(tenants.c.id).where(tenants.c.id == domain.tenant_id, tenants.c.identifier.is_not(None))
+        try:
+            async with self._write() as connection:
+                if (await connection.execute(owner.with_for_update(read=True))).first() is None:
+                    raise domain_changed(domain)
+                await connection.execute(insert(domains).values(_to_row(domain)))
+        except IntegrityError as error:
+            raise domain_changed(domain) from error
+
+    async def get_domain(self, tenant_id: str, host: str) -> Domain | None:
+        return await self._first(select(domains).where(domains.c.tenant_id == tenant_id, domains.c.host == host))
+
+    async def find_domain(self, host: str) -> Domain | None:
+        return await self._first(select(domains).where(domains.c.verified_host == host))
+
+    async def list_domains(self, tenant_id: str) -> Sequence[Domain]:
+        query = select(domains).where(domains.c.tenant_id == tenant_id).order_by(domains.c.host)
+        return [_to_domain(row) for row in await self._rows(query)]
+
+    async def change_domain(self, before: Domain, after: Domain) -> None:
+        try:
+            async with self._write() as connection:
+                result = await connection.execute(update(domains).where(_is(before)).values(_to_row(after)))
+        except IntegrityError as error:
+            raise host_taken(after.host) from error
+        if result.rowcount != 1:
+            raise domain_changed(before)
+
+    async def make_primary(self, domain: Domain) -> None:
+        siblings = domains.c.tenant_id == domain.tenant_id
+        async with self._write() as connection:
+            # One domain after the other: two at once in one statement would clash, if only for a moment.
+            await connection.execute(update(domains).where(siblings).values(primary_of=None))
+            chosen = update(domains).where(_is(domain), domains.c.verified_host.is_not(None))
+            result = await connection.execute(chosen.values(primary_of=domain.tenant_id))
+            if result.rowcount != 1:
+                raise domain_changed(domain)
+
+    async def remove_domain(self, domain: Domain) -> None:
+        async with self._write() as connection:
+            mine = (domains.c.tenant_id == domain.tenant_id) & (domains.c.host == domain.host)
+            await connection.execute(delete(domains).where(mine))
+
+    async def _first(self, query: Select[Any]) -> Domain | None:
+        rows = await self._rows(query)
+        return _to_domain(rows[0]) if rows else None
+
+
+def _is(domain: Domain) -> ColumnElement[bool]:
+    """The row, if it is still as `domain` was read."""
+    return (
+        (domains.c.tenant_id == domain.tenant_id)
+        & (domains.c.host == domain.host)
+        & (domains.c.status == domain.status.value)
+        & (domains.c.token == domain.token)
+    )
+
+
+def _to_row(domain: Domain) -> dict[str, Any]:
+    return {
+        "tenant_id": domain.tenant_id,
+        "host": domain.host,
+        "status": domain.status.value,
+        "token": domain.token,
+        "created_at": _naive(domain.created_at),
+        "verified_at": None if domain.verified_at is None else _naive(domain.verified_at),
+        "verified_host": domain.host if domain.is_verified else None,
+        "primary_of": domain.tenant_id if domain.is_primary and domain.is_verified else None,
+    }
+
+
+def _to_domain(row: RowMapping) -> Domain:
+    verified_at = row["verified_at"]
+    return Domain(
+        host=row["host"],
+        tenant_id=row["tenant_id"],
+        status=DomainStatus(row["status"]),
+        token=row["token"],
+        created_at=row["created_at"].replace(tzinfo=UTC),
+        verified_at=None if verified_at is None else verified_at.replace(tzinfo=UTC),
+        is_primary=row["primary_of"] is not None,
+    )
+
+
+def _naive(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(tzinfo=None)
