@@ -1,10 +1,4 @@
-"""Two tenants in one program. Run `uvicorn examples.quickstart:app`, then open http://127.0.0.1:8000/docs."""
-
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Annotated, Any
-
-from fastapi import Body, FastAPI
+from fastapi import FastAPI
 from sqlalchemy import select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -25,27 +19,21 @@ tenancy = Tenancy(
     resolvers=[HeaderResolver("X-Tenant-ID")],
     metadata=Base.metadata,  # the tables that each tenant gets
 )
-
-
-@asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    async with tenancy.lifespan(app):
-        there = {tenant.identifier for tenant in (await tenancy.list_tenants()).items}
-        for identifier in {"acme", "globex"} - there:
-            await tenancy.create_tenant(identifier)
-        yield
-
-
-app = FastAPI(lifespan=lifespan)
+app = FastAPI(lifespan=tenancy.lifespan)
 app.add_middleware(TenancyMiddleware, tenancy=tenancy)
 
 
+@app.post("/tenants/{identifier}", status_code=201)
+async def sign_up(identifier: str) -> str:
+    return (await tenancy.create_tenant(identifier)).name
+
+
 @app.get("/notes")
-async def list_notes(tenant: CurrentTenant, session: TenantSession) -> dict[str, Any]:
+async def list_notes(tenant: CurrentTenant, session: TenantSession) -> dict[str, object]:
     return {"tenant": tenant.identifier, "notes": list(await session.scalars(select(Note.text)))}
 
 
 @app.post("/notes", status_code=201)
-async def add_note(text: Annotated[str, Body(embed=True)], session: TenantSession) -> None:
+async def add_note(text: str, session: TenantSession) -> None:
     session.add(Note(text=text))
     await session.commit()

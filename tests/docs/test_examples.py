@@ -99,7 +99,7 @@ class Reader:
         with TestClient(getattr(sys.modules[module], name)) as client:
             given = CURL.parse_args(words)
             headers = dict(re.split(": *", header, maxsplit=1) for header in given.header)
-            method = "GET" if given.data is None else "POST"
+            method = given.method or ("GET" if given.data is None else "POST")
             assert client.request(method, given.url, content=given.data, headers=headers).text == printed
 
     def pytest(self, words: list[str], _: str) -> None:
@@ -121,6 +121,7 @@ COMMANDS: dict[str, Callable[[Reader, list[str], str], None]] = {
 
 CURL = argparse.ArgumentParser("curl")
 CURL.add_argument("-H", dest="header", action="append", default=[])
+CURL.add_argument("-X", dest="method")
 CURL.add_argument("-d", dest="data")
 CURL.add_argument("url")
 

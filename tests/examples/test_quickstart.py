@@ -27,7 +27,9 @@ def _in_a_folder_of_its_own(tmp_path, monkeypatch):
 
 def test_each_tenant_reads_its_own_notes():
     with TestClient(load().app) as client:
-        assert client.post("/notes", json={"text": "buy rope"}, headers={"X-Tenant-ID": "acme"}).status_code == 201
+        for identifier in ("acme", "globex"):
+            assert client.post(f"/tenants/{identifier}").status_code == 201
+        assert client.post("/notes?text=buy+rope", headers={"X-Tenant-ID": "acme"}).status_code == 201
 
         acme = client.get("/notes", headers={"X-Tenant-ID": "acme"})
         globex = client.get("/notes", headers={"X-Tenant-ID": "globex"})
@@ -38,7 +40,8 @@ def test_each_tenant_reads_its_own_notes():
 
 def test_a_restart_finds_the_tenants_and_their_notes():
     with TestClient(load().app) as client:
-        client.post("/notes", json={"text": "buy rope"}, headers={"X-Tenant-ID": "acme"})
+        client.post("/tenants/acme")
+        client.post("/notes?text=buy+rope", headers={"X-Tenant-ID": "acme"})
     with TestClient(load().app) as client:
         assert client.get("/notes", headers={"X-Tenant-ID": "acme"}).json()["notes"] == ["buy rope"]
 
@@ -49,4 +52,10 @@ def test_a_request_without_a_tenant_is_refused():
 
 
 def test_it_fits_on_a_page():
-    assert len([line for line in QUICKSTART.read_text().splitlines() if line]) < 40
+    assert len(QUICKSTART.read_text().splitlines()) < 40
+
+
+def test_a_taken_name_is_said_to_be_taken():
+    with TestClient(load().app) as client:
+        client.post("/tenants/acme")
+        assert client.post("/tenants/acme").status_code == 409
