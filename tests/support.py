@@ -64,7 +64,7 @@ def make_tenancy(
     **given: Any,
 ) -> Tenancy:
     """A Tenancy on SQLite in `folder`; what the settings know goes there, the rest to Tenancy."""
-    outer = {name: given.pop(name) for name in ("store", "clock", "now", "session_class", "domain_checker") if name in given}
+    outer = {name: given.pop(name) for name in ("store", "clock", "now", "session_class") if name in given}
     settings = TenancySettings(database_url=f"sqlite:///{folder}/tenancy.db", **given)
     return Tenancy(settings, resolvers=resolvers, metadata=metadata or Base.metadata, **outer)
 

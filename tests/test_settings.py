@@ -1,6 +1,7 @@
 """Every setting has an effect."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,8 @@ async def loads_after(tenancy, *identifiers: str) -> int:
     """How often the store is asked for these names, one after the other."""
     before = tenancy.stats()["loads"]
     for identifier in identifiers:
-        try:
+        with contextlib.suppress(TenantNotFoundError):
             await tenancy.directory.find(identifier)
-        except TenantNotFoundError:
-            pass
     return tenancy.stats()["loads"] - before
 
 

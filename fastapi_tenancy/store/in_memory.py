@@ -70,7 +70,7 @@ class InMemoryTenantStore:
         return self._domains.get((tenant_id, host))
 
     async def find_domain(self, host: str) -> Domain | None:
-        return next((each for each in self._domains.values() if each.is_verified and each.host == host), None)
+        return self._verified(host)
 
     async def list_domains(self, tenant_id: str) -> Sequence[Domain]:
         return sorted(
@@ -79,7 +79,7 @@ class InMemoryTenantStore:
 
     async def change_domain(self, before: Domain, after: Domain) -> None:
         self._check_unchanged(before)
-        holder = await self.find_domain(after.host)
+        holder = self._verified(after.host)
         if after.is_verified and holder is not None and holder.tenant_id != after.tenant_id:
             raise host_taken(after.host)
         self._domains[_key(before)] = replace(after, is_primary=after.is_primary and after.is_verified)
@@ -93,6 +93,9 @@ class InMemoryTenantStore:
 
     async def remove_domain(self, domain: Domain) -> None:
         self._domains.pop(_key(domain), None)
+
+    def _verified(self, host: str) -> Domain | None:
+        return next((each for each in self._domains.values() if each.is_verified and each.host == host), None)
 
     def _check_unchanged(self, domain: Domain) -> None:
         current = self._domains.get(_key(domain))

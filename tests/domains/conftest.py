@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from support import make_tenancy
+from support import Base
 
-from fastapi_tenancy import HostResolver, Tenancy
+from fastapi_tenancy import HostResolver, Tenancy, TenancySettings
 
 
 class FakeChecker:
@@ -44,8 +44,12 @@ def clock() -> Clock:
 @pytest.fixture
 async def tenancy(tmp_path: Path, checker: FakeChecker, clock: Clock) -> AsyncIterator[Tenancy]:
     """With the tenants acme and globex, and acme.com verified for acme."""
-    made = make_tenancy(tmp_path, resolvers=[HostResolver()], domain_checker=checker, clock=clock)
-    async with made as tenancy:
+    settings = TenancySettings(
+        database_url=f"sqlite:///{tmp_path}/tenancy.db", cache_size=3, unknown_cache_size=10, profile_idle_timeout=None
+    )
+    async with Tenancy(
+        settings, resolvers=[HostResolver()], metadata=Base.metadata, clock=clock, domain_checker=checker
+    ) as tenancy:
         await tenancy.create_tenant("acme")
         await tenancy.create_tenant("globex")
         checker.proven.add("acme.com")

@@ -72,9 +72,7 @@ async def globex(store: Store) -> Tenant:
 
 
 def claim(tenant: Tenant, host: str = "app.acme.com") -> Domain:
-    return Domain(
-        host=host, tenant_id=tenant.id, status=DomainStatus.PENDING, token=uuid4().hex, created_at=MOMENT
-    )
+    return Domain(host=host, tenant_id=tenant.id, status=DomainStatus.PENDING, token=uuid4().hex, created_at=MOMENT)
 
 
 def verified(domain: Domain) -> Domain:
@@ -211,9 +209,7 @@ async def test_a_removed_domain_is_gone_and_removing_it_again_is_harmless(
 
 
 @pytest.mark.parametrize("keep_namespace", [True, False])
-async def test_domains_go_with_their_tenant(
-    store: Store, acme: Tenant, globex: Tenant, keep_namespace: bool
-) -> None:
+async def test_domains_go_with_their_tenant(store: Store, acme: Tenant, globex: Tenant, keep_namespace: bool) -> None:
     await add_verified(store, acme)
     await store.add_domain(claim(acme, "pending.com"))
     foreign = await add_verified(store, globex, "globex.com")

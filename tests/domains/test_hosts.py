@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from fastapi_tenancy import ConfigurationError, HostResolver, InvalidDomainError, InvalidIdentifierError
 from fastapi_tenancy.store.domain import check_host
 
+LONGEST = ".".join(["a" * 61] * 4) + ".abcde"  # 253 characters
+
 
 @pytest.mark.parametrize(
     ("written", "host"),
@@ -19,17 +21,14 @@ from fastapi_tenancy.store.domain import check_host
         ("Bücher.example", "xn--bcher-kva.example"),
         ("XN--BCHER-KVA.example", "xn--bcher-kva.example"),
         ("app。acme。com", "app.acme.com"),
-        ("ａpp.acme.com", "app.acme.com"),
+        ("\uff41pp.acme.com", "app.acme.com"),
         ("faß.de", "xn--fa-hia.de"),
         ("bücher.рф", "xn--bcher-kva.xn--p1ai"),
         (f"{'a' * 63}.com", f"{'a' * 63}.com"),
-        (".".join(["a" * 61] * 4) + ".com.", None),
-        (".".join(["a" * 60] * 4) + ".net.com", ".".join(["a" * 60] * 4) + ".net.com"),
+        (f"{LONGEST}.", LONGEST),
     ],
 )
-def test_a_host_is_normalised(written: str, host: str | None) -> None:
-    if host is None:
-        host = written[:-1]
+def test_a_host_is_normalised(written: str, host: str) -> None:
     assert check_host(written) == host
 
 
@@ -66,7 +65,7 @@ def test_a_host_is_normalised(written: str, host: str | None) -> None:
         "xn--a.com",
         "☃.example",
         "a" * 64 + ".com",
-        ".".join(["a" * 50] * 5) + ".com",
+        f"a{LONGEST}",
         "a." * 100_000 + "com",
     ],
 )

@@ -64,6 +64,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import aliased, with_loader_criteria
 from sqlalchemy.schema import CreateTable, DropTable
 from sqlalchemy.sql import quoted_name
+from sqlalchemy.sql.elements import UnaryExpression
 from sqlalchemy.sql.expression import ColumnElement, FunctionElement
 from sqlalchemy.types import TypeDecorator, UserDefinedType
 
@@ -190,7 +191,8 @@ STATEMENTS: dict[str, tuple[Callable[[], Any], Any]] = {
     "operator comment": (lambda: select(Note.text).where(Note.text.op("--")("x")), REFUSED),
     "operator block comment": (lambda: select(Note.text).where(Note.text.op("/*")("x")), REFUSED),
     "operator bool": (lambda: select(Note.text).where(Note.text.bool_op("OR 1=1 OR")("x")), REFUSED),
-    "operator unary": (lambda: select(custom_op(f"{HOLE} +")(Note.id)).select_from(Note), REFUSED),
+    "operator before": (lambda: select(UnaryExpression(Note.id, operator=custom_op(f"{HOLE} +"))), REFUSED),
+    "operator after": (lambda: select(UnaryExpression(Note.id, modifier=custom_op(f"+ {HOLE}"))), REFUSED),
     "loose operator": (
         lambda: select(Note.text).where(Note.id.op("|", precedence=-100)(1) == or_(Note.id == 1, true())),
         ["alpha-1"],
@@ -321,6 +323,7 @@ STATEMENTS: dict[str, tuple[Callable[[], Any], Any]] = {
         lambda: select(func.count()).select_from(authors.join(notes, true(), full=True), notes.join(ledger, true())),
         Exception,
     ),
+    "full join inside, plain outside": (lambda: _full_join_inside(), ["4 1", "4 2", "4 3", "4 4"]),
     "nested outer join": (
         lambda: select(Author.id, Tag.label).select_from(
             authors.outerjoin(notes.join(note_tags).join(Tag.__table__), notes.c.author_id == authors.c.id)
@@ -440,6 +443,7 @@ STATEMENTS: dict[str, tuple[Callable[[], Any], Any]] = {
     "insert rows by place": (lambda: insert(Tag.__table__).values([(9, "x", B)]), REFUSED),
     "insert a row by place": (lambda: insert(Tag.__table__).values((9, "x", B)), REFUSED),
     "insert the other's key": (lambda: insert(Tag).values(id=101, label="x"), IntegrityError),
+    "insert for the other in a lambda": (lambda: lambda_stmt(lambda: insert(Tag).values(label="x", tenant_id=B)), 1),
     "insert what is there": (lambda: insert(Tag).from_select(["label"], select(Note.text)), 4),
     "insert what is there with the tenant": (
         lambda: insert(Tag).from_select(["label", "tenant_id"], select(Note.text, literal(B))),
@@ -518,6 +522,12 @@ def _recursive() -> Any:
     tree = select(Note.id, Note.author_id).cte("tree", recursive=True)
     tree = tree.union(select(tree.c.author_id, Note.author_id).join(Note, Note.id == tree.c.author_id, isouter=True))
     return select(tree.c.id).where(tree.c.id.is_not(None)).distinct()
+
+
+def _full_join_inside() -> Any:
+    joined = authors.join(notes, notes.c.author_id == authors.c.id, full=True)
+    inside = select(func.count(notes.c.id).label("n")).select_from(joined).subquery()
+    return select(inside.c.n, notes.c.id).select_from(inside).join(notes, true())
 
 
 def _table_function() -> Any:

@@ -213,6 +213,11 @@ async def another_schema(session: AsyncSession) -> Any:
     return (await session.scalars(select(Note), execution_options={"schema_translate_map": {None: "main"}})).all()
 
 
+async def another_schema_of_a_statement(session: AsyncSession) -> Any:
+    connection = await session.connection()
+    return (await connection.execute(select(Note), execution_options={"schema_translate_map": {None: "main"}})).all()
+
+
 async def another_schema_of_the_connection(session: AsyncSession) -> Any:
     await session.connection(execution_options={"schema_translate_map": {None: "main"}})
     return (await session.scalars(select(Note))).all()
@@ -339,6 +344,7 @@ REFUSED: dict[Action, type[Exception]] = {
     option_on_the_engine: IsolationError,
     option_without_a_tenant: IsolationError,
     another_schema: IsolationError,
+    another_schema_of_a_statement: IsolationError,
     another_schema_of_the_connection: IsolationError,
     inspection: IsolationError,
     create_tables: IsolationError,
@@ -429,8 +435,9 @@ async def test_an_object_that_another_tenant_loaded_is_refused_before_anything_i
 
 async def test_a_connection_of_no_tenant_runs_nothing(planted: Path) -> None:
     async with guarded(planted) as (_, engine), engine.connect() as connection:
-        with pytest.raises(IsolationError, match="belongs to no tenant"):
-            await connection.execute(select(Note))
+        for model in (Note, Country):
+            with pytest.raises(IsolationError, match="belongs to no tenant"):
+                await connection.execute(select(model))
 
 
 async def test_a_new_object_says_whose_it_is_when_it_is_flushed(planted: Path) -> None:

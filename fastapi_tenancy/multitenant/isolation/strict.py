@@ -93,9 +93,6 @@ class StrictCompiler(SQLCompiler):
             refuse(f"a value of the type {type_!r} would be written into the SQL as text; leave it a bound value")
         return super().render_literal_value(value, type_, *args, **kw)
 
-    def get_select_hint_text(self, byfroms: Any) -> NoReturn:
-        refuse_text(list(byfroms.values()))
-
     def get_statement_hint_text(self, hint_texts: Any) -> NoReturn:
         refuse_text(hint_texts)
 
