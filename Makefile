@@ -33,6 +33,7 @@ bench: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
 	$(BIN)/python benchmarks/caches.py
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/profiles.py
 
 clean:
 	rm -rf $(VENV) demo-data data site dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -70,7 +70,7 @@ from sqlalchemy.types import TypeDecorator, UserDefinedType
 
 from fastapi_tenancy.errors import IsolationError
 
-notes, authors = Note.__table__, Author.__table__
+notes, authors, tags = Note.__table__, Author.__table__, Tag.__table__
 lookalike = Table("notes", MetaData(), Column("id", Integer, primary_key=True), Column("text", String))
 lookalike_with_tenant = Note.__table__.to_metadata(MetaData())
 unknown = Table("secrets", MetaData(), Column("id", Integer, primary_key=True), Column("tenant_id", String))
@@ -443,7 +443,7 @@ STATEMENTS: dict[str, tuple[Callable[[], Any], Any]] = {
     "insert rows by place": (lambda: insert(Tag.__table__).values([(9, "x", B)]), REFUSED),
     "insert a row by place": (lambda: insert(Tag.__table__).values((9, "x", B)), REFUSED),
     "insert the other's key": (lambda: insert(Tag).values(id=101, label="x"), IntegrityError),
-    "insert for the other in a lambda": (lambda: lambda_stmt(lambda: insert(Tag).values(label="x", tenant_id=B)), 1),
+    "insert for the other in a lambda": (lambda: lambda_stmt(lambda: insert(tags).values(label="x", tenant_id=B)), 1),
     "insert what is there": (lambda: insert(Tag).from_select(["label"], select(Note.text)), 4),
     "insert what is there with the tenant": (
         lambda: insert(Tag).from_select(["label", "tenant_id"], select(Note.text, literal(B))),

@@ -122,7 +122,7 @@ def test_mysql_is_narrowed_like_the_others() -> None:
     joined = select(Author.id).outerjoin(Note, true())
     together = update(Note).where(Note.author_id == Author.id).values(text="x")
     without = delete(Note).where(Note.author_id == Author.id)
-    exclusive = select(Note.id).where(Note.id.op("XOR")(1))  # binds less tightly than AND
+    exclusive = select(Note.id).where(Note.id.op("XOR", precedence=100)(1))  # it says so, and does not
     upsert = mysql_insert(Tag).values(id=1, label="x").on_duplicate_key_update(label="y")
 
     assert str(exclusive.compile(engine)).endswith("WHERE notes.tenant_id = %s AND (notes.id XOR %s)")
