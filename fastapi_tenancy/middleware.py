@@ -77,10 +77,11 @@ class TenancyMiddleware:
             if self._required:
                 raise TenantNotSpecifiedError("the request names no tenant, and the middleware has required=True")
             return None, scope
-        identifier, enter = named
-        directory = self._tenancy.directory
-        tenant = directory.remembered(identifier) or await directory.find(identifier)
-        return require_active(tenant), enter(scope, identifier) if enter else scope
+        tenant, enter = named
+        if not isinstance(tenant, Tenant):
+            directory = self._tenancy.directory
+            tenant = directory.remembered(tenant) or await directory.find(tenant)
+        return require_active(tenant), enter(scope, tenant.identifier) if enter else scope
 
     def _is_excluded(self, scope: Scope) -> bool:
         path = path_below_root(scope)

@@ -81,10 +81,7 @@ class Tenancy:
                 self.store, self.directory, self.settings, now, clock, domain_checker
             )
         self.resolvers = ResolverChain(
-            [
-                each.bound_to(self.domains.identifier_of) if isinstance(each, HostResolver) else each
-                for each in resolvers
-            ]
+            [each.bound_to(self.domains.tenant_of) if isinstance(each, HostResolver) else each for each in resolvers]
         )
         self.provider = MultitenantManagerProvider(RootProfile(self.settings, metadata, session_class, clock))
         self.provider.provide({})  # a default manager that cannot work is refused now, not at the first request

@@ -179,7 +179,7 @@ class MultitenantRouteManager:
         return await self._load(host) if found is ABSENT else found
 
     async def tenant_of(self, host: str) -> Tenant | None:
-        """As `find`, the tenant itself as it is now, in any status."""
+        """As `find`, the tenant itself as it is now, in any status; what a `HostResolver` answers."""
         tenant_id = await self.find(host)
         if tenant_id is None:
             return None
@@ -187,11 +187,6 @@ class MultitenantRouteManager:
         if tenant is None:
             await self._remembered.clear(host)  # it was deleted, and its domains with it
         return tenant
-
-    async def identifier_of(self, host: str) -> str | None:
-        """What a `HostResolver` answers."""
-        tenant = await self.tenant_of(host)
-        return None if tenant is None else tenant.identifier
 
     async def forget_all(self) -> None:
         await self._remembered.flush()

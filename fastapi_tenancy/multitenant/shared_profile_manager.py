@@ -11,7 +11,7 @@ from ..engines import BEGIN_IMMEDIATE, is_sqlite, make_parent, open_engine, pars
 from ..errors import ConfigurationError
 from ..tenant import Tenant
 from .base import BaseMultitenantManager
-from .isolation import RowIsolation, check_metadata, tenant_tables
+from .isolation import RowIsolation, check_metadata, tenant_columns
 from .profile import Profile, RootProfile
 
 
@@ -50,8 +50,8 @@ class SharedProfileMultitenantManager(BaseMultitenantManager):
     async def drop_tenant(self, tenant: Tenant) -> None:
         await self._opened()
         async with self._unguarded() as connection:
-            for table in reversed(tenant_tables(self.root_profile.metadata)):
-                await connection.execute(delete(table).where(table.c.tenant_id == tenant.id))
+            for column in reversed(tenant_columns(self.root_profile.metadata)):
+                await connection.execute(delete(column.table).where(column == tenant.id))
 
     async def open_profile(self, tenant: Tenant) -> Profile:
         engine = await self._opened()

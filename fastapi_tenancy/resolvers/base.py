@@ -5,8 +5,12 @@ from collections.abc import Awaitable, Callable
 from starlette.types import Scope
 
 from ..errors import InvalidIdentifierError
+from ..tenant import Tenant
 
-Resolver = Callable[[Scope], str | Awaitable[str | None] | None]
+# An identifier, or the tenant itself where the resolver had to look it up in any case.
+Named = str | Tenant
+
+Resolver = Callable[[Scope], Named | Awaitable[Named | None] | None]
 
 
 # A resolver that has a method `enter` of this kind takes what it read off the path: the application routes the scope

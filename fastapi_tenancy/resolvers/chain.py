@@ -6,7 +6,7 @@ from inspect import isawaitable
 from starlette.types import Scope
 
 from ..errors import ConfigurationError
-from .base import Enter, Resolver
+from .base import Enter, Named, Resolver
 
 
 class ResolverChain:
@@ -29,22 +29,22 @@ class ResolverChain:
                 )
         self._steps = tuple((resolver, getattr(resolver, "enter", None)) for resolver in self.resolvers)
 
-    async def first(self, scope: Scope) -> tuple[str, Enter | None] | None:
+    async def first(self, scope: Scope) -> tuple[Named, Enter | None] | None:
         """What the request names, and how to route it if that is not as it came; None where it names nothing.
 
         Raises:
-            ConfigurationError: a resolver answered something else than a string or None.
+            ConfigurationError: a resolver answered something else than a name, a tenant or None.
         """
         for resolver, enter in self._steps:
             named = resolver(scope)
             if named is None:
                 continue
-            if not isinstance(named, str) and isawaitable(named):
+            if not isinstance(named, Named) and isawaitable(named):
                 named = await named
-            if isinstance(named, str):
+            if isinstance(named, Named):
                 return named, enter
             if named is not None:
                 raise ConfigurationError(
-                    f"{resolver!r} answered {type(named).__name__}; a resolver answers str or None"
+                    f"{resolver!r} answered {type(named).__name__}; a resolver answers a str, a Tenant or None"
                 )
         return None

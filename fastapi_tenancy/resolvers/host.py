@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from starlette.types import Scope
 
 from ..errors import ConfigurationError
+from ..tenant import Tenant
 from .base import single_header
 
 # RFC 9110, section 7.2: a host and an optional port, which may be empty.
 _HOST = re.compile(r"([a-z0-9-]+(?:\.[a-z0-9-]+)+)\.?(?::[0-9]*)?")
 
-IdentifierOfHost = Callable[[str], Awaitable[str | None]]
+TenantOfHost = Callable[[str], Awaitable[Tenant | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +23,13 @@ class HostResolver:
     Letter case, a trailing dot and the port do not matter. `X-Forwarded-Host` is not read: the proxy passes `Host` on.
     """
 
-    _find: IdentifierOfHost | None = field(default=None, repr=False)
+    _find: TenantOfHost | None = field(default=None, repr=False)
 
-    def bound_to(self, find: IdentifierOfHost) -> "HostResolver":
+    def bound_to(self, find: TenantOfHost) -> "HostResolver":
         """This resolver with the domains that it asks; `Tenancy` binds those that it is given."""
         return HostResolver(find)
 
-    def __call__(self, scope: Scope) -> Awaitable[str | None] | None:
+    def __call__(self, scope: Scope) -> Awaitable[Tenant | None] | None:
         if self._find is None:
             raise ConfigurationError(
                 "this HostResolver knows no domains; give it to Tenancy(resolvers=[HostResolver()])"

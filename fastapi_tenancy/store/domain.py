@@ -103,9 +103,10 @@ def check_host(text: str) -> str:
         InvalidDomainError: it is no domain of at least two labels: an address, a URL, a wildcard, a name like
             `localhost`, or longer than 253 characters.
     """
-    bare = _PORT.sub("", text[: 2 * MAX_HOST])
+    if len(text) > 2 * MAX_HOST:  # before the work that it would make
+        raise _malformed(text)
     try:
-        host = idna.encode(bare, uts46=True, std3_rules=True).decode().removesuffix(".")
+        host = idna.encode(_PORT.sub("", text), uts46=True, std3_rules=True).decode().removesuffix(".")
     except UnicodeError as error:
         raise _malformed(text) from error
     if len(host) > MAX_HOST or not _HOST.fullmatch(host):

@@ -150,7 +150,16 @@ async def test_of_many_verifications_at_once_one_wins(store: Store) -> None:
     assert await store.find_domain("app.acme.com") == verified(claims[ends.index(None)])
 
 
-async def test_a_change_of_what_was_changed_meanwhile_is_refused(store: Store, acme: Tenant) -> None:
+async def test_a_change_of_what_was_verified_meanwhile_is_refused(store: Store, acme: Tenant) -> None:
+    old = claim(acme)
+    await store.add_domain(old)
+    await store.change_domain(old, verified(old))
+    with pytest.raises(TenantConflictError):
+        await store.change_domain(old, replace(old, status=DomainStatus.REVOKED))
+    assert await store.find_domain(old.host) == verified(old)
+
+
+async def test_a_change_of_what_was_replaced_meanwhile_is_refused(store: Store, acme: Tenant) -> None:
     old = claim(acme)
     await store.add_domain(old)
     again = replace(old, token="another")

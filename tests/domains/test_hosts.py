@@ -64,6 +64,8 @@ def test_a_host_is_normalised(written: str, host: str) -> None:
         "xn--.com",
         "xn--a.com",
         "☃.example",
+        "\ud800.example",
+        "acme.com" + "\u00ad" * 500 + ".evil.com",
         "a" * 64 + ".com",
         f"a{LONGEST}",
         "a." * 100_000 + "com",

@@ -19,7 +19,7 @@ from fastapi_tenancy.multitenant.isolation import (
     TenantScoped,
     check_metadata,
     stamped_sessionmaker,
-    tenant_tables,
+    tenant_columns,
 )
 
 A, B = "a" * 32, "b" * 32
@@ -90,7 +90,7 @@ def test_tenants_tables_come_after_those_they_refer_to() -> None:
     Table("b", metadata, Column("id", Integer, primary_key=True), tenant())
     Table("c", metadata, Column("id", Integer, primary_key=True), info={"tenancy": "shared"})
 
-    assert [table.name for table in tenant_tables(metadata)] == ["b", "a"]
+    assert [column.table.name for column in tenant_columns(metadata)] == ["b", "a"]
 
 
 class Base(DeclarativeBase):

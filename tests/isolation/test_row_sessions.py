@@ -481,3 +481,10 @@ async def test_a_guard_is_complete_on_an_engine_that_was_in_use(planted: Path) -
     async with isolation.sessionmaker(engine, AsyncSession, A)() as session:
         assert (await session.scalars(select(Note.id))).all() == [1, 2, 3, 4]
     await engine.dispose()
+
+
+async def test_an_engine_may_translate_schemas_for_all_its_tenants(planted: Path) -> None:
+    async with guarded(planted) as (isolation, engine):
+        translated = engine.execution_options(schema_translate_map={None: "main"})
+        async with isolation.sessionmaker(translated, AsyncSession, A)() as session:
+            assert (await session.scalars(select(Note.id))).all() == [1, 2, 3, 4]

@@ -36,6 +36,9 @@ class RowIsolation:
     (`get_raw_connection()`, `raw_connection()`) and what the database does by itself: views, functions and triggers
     that read such tables; foreign keys, which lead and cascade across tenants unless they include `tenant_id`; and
     unique keys, where an insert that fails tells that somebody has the key.
+
+    Raises:
+        ConfigurationError: `metadata` has tables whose rows cannot be told apart; all of them are named.
     """
 
     def __init__(self, metadata: MetaData) -> None:
@@ -43,7 +46,10 @@ class RowIsolation:
         self._metadata = metadata
 
     def guard(self, engine: AsyncEngine) -> None:
-        """Make `engine`, which from now on serves tenants only, refuse what cannot be narrowed."""
+        """Make `engine`, which from now on serves tenants only, refuse what cannot be narrowed.
+
+        Its connections run nothing unless they were opened by way of `sessionmaker`.
+        """
         sync = engine.sync_engine
         dialect: Any = sync.dialect
         refused = refusals(dialect.statement_compiler)
@@ -59,7 +65,11 @@ class RowIsolation:
     def sessionmaker(
         self, engine: AsyncEngine, session_class: type[_AnySession], tenant_id: str
     ) -> async_sessionmaker[_AnySession]:
-        """What opens the sessions of one tenant on a guarded engine; made once per profile, not per session."""
+        """What opens the sessions of one tenant on a guarded engine; made once per profile, not per session.
+
+        Whatever such a session cannot narrow to the tenant raises an `IsolationError` before it is sent. A flush that
+        would change an object of another tenant finds no row, which SQLAlchemy reports as a `StaleDataError`.
+        """
         guards = (*_STAMPS, ("before_attach", _refuse_foreign_object))
         return _sessionmaker(engine, session_class, tenant_id, guards)
 
@@ -96,6 +106,8 @@ class _StampingContext(DefaultExecutionContext):
 
 
 class _GuardingContext(_StampingContext):
+    """Checks what only the values tell; how the statement is made has been checked when it was compiled."""
+
     @classmethod
     def _init_compiled(
         cls,

@@ -36,9 +36,10 @@ def fills_tenant_column(table: FromClause) -> bool:
     return column is not None and not is_shared(column.table) and not any(_column_problems(column))
 
 
-def tenant_tables(metadata: MetaData) -> list[Table]:
-    """The tables that hold tenants' rows, each after those it refers to."""
-    return [table for table in metadata.sorted_tables if fills_tenant_column(table)]
+def tenant_columns(metadata: MetaData) -> list[Column[str]]:
+    """The column of each table that holds tenants' rows, the tables each after those they refer to."""
+    columns = ((table, tenant_column(table)) for table in metadata.sorted_tables)
+    return [column for table, column in columns if column is not None and fills_tenant_column(table)]
 
 
 def problem(table: Table) -> str | None:

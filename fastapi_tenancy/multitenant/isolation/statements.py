@@ -36,8 +36,8 @@ class GuardingCompiler(StampingCompiler, StrictCompiler):
     """Lets a statement reach the tenant's rows and no others, or refuses it.
 
     A table is narrowed in the WHERE of its SELECT, or in the ON of the outer join it is the inner side of, where that
-    means the same. Anywhere else it is rendered as a subquery of the tenant's rows; that is also what becomes of any
-    table in a place that nobody thought of.
+    means the same. Anywhere else, as in a FULL JOIN, it is rendered as a subquery of the tenant's rows; that is also
+    what becomes of any table in a place that nobody thought of. (There, a table with a schema has to be aliased.)
     """
 
     metadata: ClassVar[MetaData]
@@ -111,6 +111,7 @@ class GuardingCompiler(StampingCompiler, StrictCompiler):
         return super().visit_on_conflict_do_update(on_conflict, **kw)  # type: ignore[misc] # only some dialects have it
 
     def _scope(self, state: Any) -> None:
+        """Fill in an INSERT, narrow an UPDATE or DELETE, and refuse what writes anything but a tenant's table."""
         table = state.statement.table
         column = self._writable(table)
         check_elements(state.statement, *_given_values(state))
@@ -132,6 +133,7 @@ class GuardingCompiler(StampingCompiler, StrictCompiler):
         state.statement._where_criteria = self._narrow(criteria, table.c[column.key], *leaves.values())
 
     def _apart(self, render: Callable[..., str], *args: Any, **kw: Any) -> str:
+        """Render a statement inside another one, where the conditions of the outer one say nothing."""
         narrowed, self._narrowed = self._narrowed, set()
         try:
             return render(*args, **kw)
@@ -157,6 +159,7 @@ class GuardingCompiler(StampingCompiler, StrictCompiler):
                 yield source, source.c[column.key]
 
     def _readable(self, table: Any) -> Column[str] | None:
+        """The column to narrow `table` by; None where all tenants read it."""
         if not isinstance(table, Table) or table.metadata is not self.metadata:
             refuse(f"the table {table.name!r} is not one of the tenants' tables; use those of the metadata given")
         if why := problem(table):

@@ -17,6 +17,7 @@ from .text import (
     check_literal,
     check_operator,
     check_type,
+    check_unquoted,
     refuse,
     refuse_text,
 )
@@ -104,8 +105,8 @@ class StrictPreparer(IdentifierPreparer):
     """Quotes whatever needs it, also where `quoted_name(…, quote=False)` says not to."""
 
     def quote(self, ident: str, *args: Any, **kw: Any) -> str:
-        if getattr(ident, "quote", None) is False and self._requires_quotes_illegal_chars(str(ident)):
-            refuse_text(ident)
+        if getattr(ident, "quote", None) is False:
+            check_unquoted(str(ident))
         return super().quote(ident, *args, **kw)
 
 

@@ -56,6 +56,7 @@ _TABLE_FUNCTION = re.compile(
 
 _QUOTED = r"""(?:"(?:[^"]|"")*"|'(?:[^']|'')*'|`(?:[^`]|``)*`)"""
 _TYPE = re.compile(rf"(?:[\w .]|\[\]|{_QUOTED}|\((?:[\w ,.]|{_QUOTED})*\))+")
+_UNQUOTED = re.compile(r"\w+|__\[SCHEMA_\w+\]")  # the latter is SQLAlchemy's own, for schema_translate_map
 _FIELD = re.compile(r"\w+")
 _COLLATION = re.compile(r"[\w.@-]+")
 
@@ -73,11 +74,13 @@ def refuse_text(text: object) -> NoReturn:
 
 
 def check_literal(text: str) -> None:
+    """Refuse a `literal_column` that is more than a star, a number or a quoted string."""
     if not _HARMLESS_LITERAL.fullmatch(text):
         refuse_text(text)
 
 
 def check_operator(text: str, dialect_name: str) -> None:
+    """Refuse what `.op(…)` would put into the SQL as it is, unless it is one symbol or a word that is known."""
     symbols = _POSTGRESQL_SYMBOLS if dialect_name == "postgresql" else _OPERATOR_SYMBOLS
     is_symbol = symbols.fullmatch(text) and not _COMMENT.search(text)
     if not is_symbol and " ".join(text.upper().split()) not in _OPERATOR_WORDS:
@@ -85,14 +88,24 @@ def check_operator(text: str, dialect_name: str) -> None:
 
 
 def check_function(name: str, *, in_from: bool) -> None:
+    """Refuse a function that can read what its arguments do not hold.
+
+    `in_from`: it stands where a table stands, so it must be known to make its rows of its arguments.
+    """
     if _REACHING_FUNCTION.fullmatch(name) or (in_from and not _TABLE_FUNCTION.fullmatch(name)):
         refuse(f"the function {name!r} may reach other tenants' rows; call it on a connection of your own")
 
 
 def check_type(text: str) -> str:
+    """Return `text` if it reads as a type: words, and groups of words in flat parentheses."""
     if not _TYPE.fullmatch(text):
         refuse(f"the type {text!r} is SQL text; use one of SQLAlchemy's types")
     return text
+
+
+def check_unquoted(name: str) -> None:
+    if not _UNQUOTED.fullmatch(name):
+        refuse_text(name)
 
 
 def check_extract_field(field: str) -> None:
