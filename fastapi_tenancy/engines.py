@@ -1,12 +1,14 @@
 """Open database engines, the same way for the library's own tables and for the tenants'."""
 
+import asyncio
 import re
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, event, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from .errors import ConfigurationError
@@ -28,7 +30,10 @@ _DRIVERS = {
 # Seconds that a SQLite connection waits for another writer.
 _BUSY_TIMEOUT = 15.0
 
-_READS = re.compile(r"\s*(?:SELECT|PRAGMA|EXPLAIN|VALUES)\b", re.IGNORECASE)
+# What takes no write lock, and what cannot run inside a transaction.
+_BEGINS_NOTHING = re.compile(
+    r"\s*(?:SELECT|PRAGMA|EXPLAIN|VALUES|BEGIN|COMMIT|END|ROLLBACK|ATTACH|DETACH|VACUUM)\b", re.IGNORECASE
+)
 
 
 def parse_url(text: str, setting: str) -> URL:
@@ -112,10 +117,31 @@ def open_engine(url: URL, **pool: Any) -> AsyncEngine:
     return engine
 
 
+async def enter_wal(engine: AsyncEngine) -> None:
+    """Switch the file of a SQLite engine to WAL, which it then keeps; nothing on other databases.
+
+    Raises:
+        OperationalError: others had the file locked for as long as a writer may take.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+    deadline = time.monotonic() + _BUSY_TIMEOUT
+    while True:
+        try:
+            async with engine.connect() as connection:
+                await connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+        except OperationalError:
+            # For this one, SQLite does not queue: processes that start together would fail.
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.02)
+        else:
+            return
+
+
 def _prepare_sqlite(dbapi_connection: Any, _record: object) -> None:
     dbapi_connection.isolation_level = None  # we say BEGIN ourselves, below
     cursor = dbapi_connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
 
@@ -134,7 +160,7 @@ def _begin_now_if_asked(connection: Connection) -> None:
 def _begin_before_the_first_write(
     connection: Connection, _cursor: object, statement: str, _parameters: object, context: Any, _many: bool
 ) -> None:
-    if _READS.match(statement) or _driver_connection(connection).in_transaction:
+    if _BEGINS_NOTHING.match(statement) or _driver_connection(connection).in_transaction:
         return
     compiled_read = statement.startswith("WITH") and context.compiled and not (context.is_crud or context.is_text)
     if not compiled_read and connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":

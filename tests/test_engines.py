@@ -1,12 +1,16 @@
 """URLs mean what people mean by them, and SQLite behaves as a server does."""
 
+import asyncio
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
+from support import make_tenancy
 
-from fastapi_tenancy.engines import BEGIN_IMMEDIATE, existing_sqlite, open_engine, parse_url, sqlite_file
+from fastapi_tenancy.engines import BEGIN_IMMEDIATE, enter_wal, existing_sqlite, open_engine, parse_url, sqlite_file
 
 
 @pytest.mark.parametrize(
@@ -59,6 +63,8 @@ async def engine(tmp_path: Path):
         ("  select * from t", False),
         ("PRAGMA user_version", False),
         ("EXPLAIN SELECT 1", False),
+        ("VACUUM", False),
+        ("BEGIN IMMEDIATE", True),
         ("INSERT INTO t VALUES (1)", True),
         ("WITH x AS (SELECT 1) INSERT INTO t SELECT * FROM x", True),
         ("CREATE TABLE u (n INTEGER)", True),
@@ -91,3 +97,29 @@ async def test_autocommit_stays_autocommit(engine) -> None:
         await connection.execute(text("INSERT INTO t VALUES (1)"))
         await connection.rollback()
         assert await connection.scalar(text("SELECT count(*) FROM t")) == 1
+
+
+async def test_wal_is_entered_as_soon_as_whoever_has_the_file_lets_go(tmp_path: Path) -> None:
+    """SQLite itself fails at once where two switch at the same time, whatever the busy time-out."""
+    url = parse_url(f"sqlite:///{tmp_path}/x.db", "database_url")
+    holder, waiting = open_engine(url), open_engine(url)
+    async with holder.connect() as connection:
+        await connection.exec_driver_sql("BEGIN EXCLUSIVE")
+        switching = asyncio.create_task(enter_wal(waiting))
+        await asyncio.wait({switching}, timeout=0.05)
+        assert not switching.done()
+    await switching
+    async with waiting.connect() as connection:
+        assert (await connection.exec_driver_sql("PRAGMA journal_mode")).scalar() == "wal"
+    for each in (holder, waiting):
+        await each.dispose()
+
+
+async def test_a_restored_copy_runs_in_wal_again(tmp_path: Path) -> None:
+    async with make_tenancy(tmp_path) as tenancy:
+        acme = await tenancy.create_tenant("acme")
+        file = tmp_path / "tenants" / f"{acme.id}.db"
+        with closing(sqlite3.connect(file)) as connection:
+            connection.execute("PRAGMA journal_mode=DELETE")
+        async with tenancy.use("acme") as profile, profile.session() as session:
+            assert (await session.execute(text("PRAGMA journal_mode"))).scalar() == "wal"

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from ..engines import BEGIN_IMMEDIATE, is_sqlite, make_parent, open_engine, parse_url, sqlite_file
+from ..engines import BEGIN_IMMEDIATE, enter_wal, is_sqlite, make_parent, open_engine, parse_url, sqlite_file
 from ..errors import ConfigurationError
 from ..tenant import Tenant
 from .base import BaseMultitenantManager
@@ -81,6 +81,7 @@ class SharedProfileMultitenantManager(BaseMultitenantManager):
         """A transaction for what concerns all tenants or the tables themselves; never handed out."""
         engine = open_engine(self._url)
         try:
+            await enter_wal(engine)
             async with engine.execution_options(**BEGIN_IMMEDIATE).begin() as connection:
                 yield connection
         finally:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import URL, Column, Connection, MetaData, String, Table, insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from ..engines import existing_sqlite, make_parent, open_engine
+from ..engines import enter_wal, existing_sqlite, make_parent, open_engine
 from ..errors import NamespaceExistsError, NamespaceMissingError
 from ..tenant import Tenant
 
@@ -50,7 +50,13 @@ async def open_file(file: Path, tenant: Tenant, **pool: Any) -> AsyncEngine:
     owner = await asyncio.to_thread(_owner_of, file)
     if owner != tenant.id:
         raise NamespaceMissingError(f"{file} belongs to {owner or 'nobody'} and not to {tenant.id}; restore it")
-    return open_engine(existing_sqlite(file), **pool)
+    engine = open_engine(existing_sqlite(file), **pool)
+    try:
+        await enter_wal(engine)
+    except BaseException:
+        await engine.dispose()
+        raise
+    return engine
 
 
 async def drop_file(file: Path, tenant: Tenant) -> None:
@@ -73,6 +79,7 @@ async def _build(draft: Path, tenant: Tenant, metadata: MetaData) -> None:
 
     engine = open_engine(URL.create("sqlite+aiosqlite", database=str(draft)))
     try:
+        await enter_wal(engine)
         async with engine.begin() as connection:
             await connection.run_sync(fill)
     finally:

@@ -10,7 +10,7 @@ from sqlalchemy import URL, RowMapping, Select, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from ..engines import BEGIN_IMMEDIATE, make_parent, open_engine, parse_url, sqlite_file
+from ..engines import BEGIN_IMMEDIATE, enter_wal, make_parent, open_engine, parse_url, sqlite_file
 from ..errors import NamespaceExistsError, StoreUnavailableError, TenantExistsError
 from ..migrations import upgrade_store_tables
 from ..tenant import Tenant, TenantStatus, plain
@@ -34,6 +34,7 @@ class SQLAlchemyTenantStore(SQLAlchemyDomains):
         if file is not None:
             make_parent(file, "database_url")
         self._engine = open_engine(self.url, **self._pool)
+        await enter_wal(self._engine)
         async with self._write() as connection:
             await connection.run_sync(upgrade_store_tables)
 
