@@ -97,7 +97,7 @@ class TenantDirectory:
         self._store = store
         self._timeout = settings.store_timeout
         self._remembered = _Remembered(
-            TenantCache(settings.cache_size, settings.cache_ttl, clock=clock),
+            TenantCache(settings.cache_size, settings.cache_ttl, clock=clock, jitter=settings.cache_ttl_jitter),
             InMemoryCache(settings.unknown_cache_size, clock=clock),
             settings.unknown_cache_ttl,
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, event, make_url
+from sqlalchemy import URL, Connection, QueuePool, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -115,6 +115,12 @@ def open_engine(url: URL, **pool: Any) -> AsyncEngine:
     event.listen(engine.sync_engine, "begin", _begin_now_if_asked)
     event.listen(engine.sync_engine, "before_cursor_execute", _begin_before_the_first_write)
     return engine
+
+
+def connections_of(engine: AsyncEngine) -> int:
+    """How many connections the engine has open, in use or not."""
+    pool = engine.sync_engine.pool
+    return pool.checkedin() + pool.checkedout() if isinstance(pool, QueuePool) else 0
 
 
 async def enter_wal(engine: AsyncEngine) -> None:

@@ -26,6 +26,8 @@ class TenancySettings(BaseSettings):
         default_settings: what a tenant's settings hold where the tenant sets nothing else.
         cache_size: tenants that are remembered by a worker.
         cache_ttl: seconds for which a remembered tenant is served without asking the store.
+        cache_ttl_jitter: the part of `cache_ttl`, below 1, by which a tenant is forgotten earlier at random, so that a
+            fleet's workers do not all ask the store at the same moment.
         unknown_cache_size: names without a tenant that are remembered by a worker.
         unknown_cache_ttl: seconds for which such a name is refused without asking the store.
         profile_cache_size: opened profiles that each manager keeps; those in use come on top.
@@ -46,6 +48,7 @@ class TenancySettings(BaseSettings):
     default_settings: dict[str, Any] = Field(default_factory=dict)
     cache_size: int = Field(1000, ge=1)
     cache_ttl: int = Field(60, ge=1)
+    cache_ttl_jitter: float = Field(0.0, ge=0, lt=1)
     unknown_cache_size: int = Field(10_000, ge=1)
     unknown_cache_ttl: float = Field(5.0, gt=0)
     profile_cache_size: int = Field(100, ge=1)

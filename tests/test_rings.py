@@ -19,6 +19,7 @@ ORDER = (
     "lifecycle middleware dependencies",
     "tenancy",
     "__init__",
+    "testing",
 )
 RINGS = {name: ring for ring, names in enumerate(ORDER) for name in names.split()}
 

@@ -79,6 +79,16 @@ async def test_cache_ttl(tmp_path: Path) -> None:
         assert await loads_after(tenancy, "acme") == 1
 
 
+async def test_cache_ttl_jitter(tmp_path: Path) -> None:
+    clock, names = Clock(), [f"t{number}" for number in range(20)]
+    async with make_tenancy(tmp_path, cache_ttl=100, cache_ttl_jitter=0.99, clock=clock) as tenancy:
+        for name in names:
+            await tenancy.create_tenant(name)
+        assert await loads_after(tenancy, *names) == 20
+        clock.now += 50
+        assert 0 < await loads_after(tenancy, *names) < 20
+
+
 async def test_unknown_cache_size(tmp_path: Path) -> None:
     async with make_tenancy(tmp_path, unknown_cache_size=1) as tenancy:
         assert await loads_after(tenancy, "a", "a", "b", "a") == 3

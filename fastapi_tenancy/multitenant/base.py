@@ -115,7 +115,8 @@ class BaseMultitenantManager(ABC):
         await self._profiles.aclose(timeout=self.root_profile.settings.shutdown_timeout)
 
     def stats(self) -> dict[str, int]:
-        return self._profiles.stats()
+        """What `ProfileCache` counts, and the connections that are open now."""
+        return {**self._profiles.stats(), "connections": sum(each.connections() for each in self.open_profiles)}
 
     def settings_of(self, tenant: Tenant) -> Mapping[str, Any]:
         """The deployment's `default_settings`, overlaid by the tenant's own."""

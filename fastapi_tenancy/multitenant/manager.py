@@ -1,8 +1,9 @@
 """The `basic` manager: every tenant has a database of its own, opened while it is in use."""
 
+from functools import partial
 from pathlib import Path
 
-from ..engines import is_sqlite, parse_url, sqlite_file
+from ..engines import connections_of, is_sqlite, parse_url, sqlite_file
 from ..errors import ConfigurationError
 from ..tenant import Tenant
 from .base import BaseMultitenantManager
@@ -35,7 +36,8 @@ class MultitenantManager(BaseMultitenantManager):
     async def open_profile(self, tenant: Tenant) -> Profile:
         engine = await open_file(self._file(tenant), tenant, **self.root_profile.pool)
         new_session = stamped_sessionmaker(engine, self.root_profile.session_class, tenant.id)
-        return Profile(tenant, self.settings_of(tenant), new_session, engine.dispose)
+        connections = partial(connections_of, engine)
+        return Profile(tenant, self.settings_of(tenant), new_session, engine.dispose, connections)
 
     def _file(self, tenant: Tenant) -> Path:
         if tenant.database_url is None:

@@ -54,9 +54,10 @@ class Profile:
     Attributes:
         tenant: whose it is.
         settings: the deployment's `default_settings`, overlaid by the tenant's own.
+        connections: tells how many connections it has open of its own, for the statistics.
     """
 
-    __slots__ = ("__weakref__", "_close", "_new_session", "closed", "settings", "tenant")
+    __slots__ = ("__weakref__", "_close", "_new_session", "closed", "connections", "settings", "tenant")
 
     def __init__(
         self,
@@ -64,10 +65,12 @@ class Profile:
         settings: Mapping[str, Any],
         new_session: Callable[[], AsyncSession],
         close: Callable[[], Awaitable[None]] = _nothing_to_close,
+        connections: Callable[[], int] = lambda: 0,
     ) -> None:
         self.tenant = tenant
         self.settings = settings
         self.closed = False
+        self.connections = connections
         self._new_session = new_session
         self._close = close
 

@@ -7,7 +7,16 @@ from contextlib import asynccontextmanager
 from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from ..engines import BEGIN_IMMEDIATE, enter_wal, is_sqlite, make_parent, open_engine, parse_url, sqlite_file
+from ..engines import (
+    BEGIN_IMMEDIATE,
+    connections_of,
+    enter_wal,
+    is_sqlite,
+    make_parent,
+    open_engine,
+    parse_url,
+    sqlite_file,
+)
 from ..errors import ConfigurationError
 from ..tenant import Tenant
 from .base import BaseMultitenantManager
@@ -63,6 +72,9 @@ class SharedProfileMultitenantManager(BaseMultitenantManager):
         if self._engine is not None:
             await self._engine.dispose()
             self._engine = None
+
+    def stats(self) -> dict[str, int]:
+        return {**super().stats(), "connections": 0 if self._engine is None else connections_of(self._engine)}
 
     async def _opened(self) -> AsyncEngine:
         async with self._opening:

@@ -1,36 +1,10 @@
-"""What `InMemoryCache` promises, step by step and against a model."""
+"""What `InMemoryCache` promises beyond every cache's contract, step by step and against a model."""
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
 from fastapi_tenancy.cache import ABSENT, InMemoryCache
-
-
-@pytest.mark.parametrize("value", [0, "", [], None, False, "text"], ids=repr)
-async def test_every_value_is_a_value(clock, value):
-    cache = InMemoryCache(clock=clock)
-    await cache.set("key", value)
-    assert await cache.get("key", ABSENT) == value
-
-
-async def test_a_miss_gives_the_default(clock):
-    cache = InMemoryCache(clock=clock)
-    assert await cache.get("key") is None
-    assert await cache.get("key", 7) == 7
-
-
-@pytest.mark.parametrize("keys", [["a", "b"], ("a", "b"), (key for key in "ab")], ids=["list", "tuple", "generator"])
-async def test_one_set_keeps_several_keys(clock, keys):
-    cache = InMemoryCache(clock=clock)
-    await cache.set(keys, 1)
-    assert (await cache.get("a"), await cache.get("b")) == (1, 1)
-
-
-async def test_a_string_is_one_key(clock):
-    cache = InMemoryCache(clock=clock)
-    await cache.set("ab", 1)
-    assert await cache.get("a", ABSENT) is ABSENT
 
 
 @pytest.mark.parametrize(("age", "found"), [(9.9, True), (10, False)])

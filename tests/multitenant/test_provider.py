@@ -131,3 +131,15 @@ async def test_a_profile_that_another_worker_outdated_is_opened_anew(tmp_path: P
         fresh = await tenancy.get_tenant("acme")
         async with tenancy.lease(fresh) as profile:
             assert profile.settings["plan"] == "pro"
+
+
+async def test_open_connections_are_counted(tmp_path: Path, manager_type: str) -> None:
+    async with make_tenancy(tmp_path, manager_type=manager_type) as tenancy:
+        acme = await tenancy.create_tenant("acme")
+        manager = tenancy.provider.for_tenant(acme)
+        async with tenancy.use("acme") as profile, profile.session() as one, profile.session() as two:
+            await one.scalars(select(Note))
+            await two.scalars(select(Note))
+            assert manager.stats()["connections"] == 2
+        await tenancy.delete_tenant("acme")
+        assert manager.stats()["connections"] == (0 if manager_type == "basic" else 2)

@@ -1,8 +1,7 @@
-"""Every tenant store keeps the same promises."""
+"""Every tenant store keeps the same promises, and SQLAlchemy's some of its own."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,16 +17,12 @@ from support import tenant_named
 from fastapi_tenancy import (
     ConfigurationError,
     InMemoryTenantStore,
-    NamespaceExistsError,
     SQLAlchemyTenantStore,
-    TenantConflictError,
-    TenantExistsError,
-    TenantNotFoundError,
-    TenantStatus,
     TenantStore,
 )
 from fastapi_tenancy.migrations import HEAD
 from fastapi_tenancy.store.models import store_metadata
+from fastapi_tenancy.testing import TenantStoreContract
 
 
 async def made_store(kind: str, folder: Path, request: pytest.FixtureRequest) -> TenantStore:
@@ -46,123 +41,15 @@ async def made_store(kind: str, folder: Path, request: pytest.FixtureRequest) ->
     return SQLAlchemyTenantStore(on_database(server, name))
 
 
-@pytest.fixture(params=["in memory", "sqlite in memory", "sqlite file", "postgresql"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[TenantStore]:
-    made = await made_store(request.param, tmp_path, request)
-    await made.open()
-    yield made
-    await made.close()
+class TestTenantStore(TenantStoreContract):
+    """The contract, over every implementation."""
 
-
-async def test_what_was_added_is_found_unchanged(store: TenantStore) -> None:
-    acme = tenant_named(
-        "acme",
-        settings={"plan": "pro", "limits": {"notes": 3}, "flags": ["a", "b"], "none": None},
-        manager_type="basic",
-        database_url="sqlite:///x.db",
-        namespace="n/1",
-    )
-    await store.add(acme)
-    assert await store.get(acme.id) == acme
-    assert await store.get_by_identifier("acme") == acme
-
-
-async def test_what_is_not_there_is_none(store: TenantStore) -> None:
-    assert await store.get("0") is None
-    assert await store.get_by_identifier("nobody") is None
-
-
-async def test_an_identifier_is_unique(store: TenantStore) -> None:
-    await store.add(tenant_named("acme"))
-    with pytest.raises(TenantExistsError):
-        await store.add(tenant_named("acme"))
-
-
-async def test_a_namespace_is_unique(store: TenantStore) -> None:
-    await store.add(tenant_named("acme", namespace="here"))
-    with pytest.raises(NamespaceExistsError):
-        await store.add(tenant_named("globex", namespace="here"))
-
-
-async def test_a_rename_to_a_taken_identifier_is_refused(store: TenantStore) -> None:
-    acme = tenant_named("acme")
-    await store.add(acme)
-    await store.add(tenant_named("globex"))
-    with pytest.raises(TenantExistsError):
-        await store.save(replace(acme, identifier="globex"))
-    assert await store.get(acme.id) == acme
-
-
-async def test_saving_counts_the_version_up(store: TenantStore) -> None:
-    acme = tenant_named("acme")
-    await store.add(acme)
-    saved = await store.save(replace(acme, name="Acme"))
-    assert (saved.version, saved.name) == (2, "Acme")
-    assert await store.get(acme.id) == saved
-
-
-async def test_two_writers_cannot_overwrite_each_other(store: TenantStore) -> None:
-    acme = tenant_named("acme")
-    await store.add(acme)
-    await store.save(replace(acme, name="first"))
-    with pytest.raises(TenantConflictError):
-        await store.save(replace(acme, name="second"))
-    found = await store.get(acme.id)
-    assert found is not None
-    assert found.name == "first"
-
-
-async def test_saving_what_is_gone_is_refused(store: TenantStore) -> None:
-    with pytest.raises(TenantNotFoundError):
-        await store.save(tenant_named("acme"))
-
-
-async def test_a_removed_tenants_identifier_and_namespace_are_free(store: TenantStore) -> None:
-    acme = tenant_named("acme", namespace="here")
-    await store.add(acme)
-    await store.remove(acme, keep_namespace=False)
-    await store.add(tenant_named("acme", namespace="here"))
-    assert await store.retained() == []
-
-
-async def test_a_kept_namespace_is_never_given_to_anybody_else(store: TenantStore) -> None:
-    acme = tenant_named("acme", namespace="here", database_url="sqlite:///x.db")
-    await store.add(acme)
-    await store.remove(acme, keep_namespace=True)
-    assert await store.get_by_identifier("acme") is None
-    assert await store.get(acme.id) is None
-    await store.add(tenant_named("acme", namespace="there"))
-    with pytest.raises(NamespaceExistsError):
-        await store.add(tenant_named("globex", namespace="here"))
-    kept = await store.retained()
-    assert [(each.id, each.identifier, each.namespace, each.database_url) for each in kept] == [
-        (acme.id, "acme", "here", "sqlite:///x.db")
-    ]
-
-
-async def test_many_deleted_tenants_may_have_had_the_same_identifier(store: TenantStore) -> None:
-    for number in range(3):
-        again = tenant_named("acme", namespace=str(number))
-        await store.add(again)
-        await store.remove(again, keep_namespace=True)
-    assert len(await store.retained()) == 3
-
-
-async def test_pages_join_to_the_whole_list_in_order(store: TenantStore) -> None:
-    names = sorted(f"t{number:02}" for number in range(25))
-    for name in reversed(names):
-        await store.add(tenant_named(name))
-    seen, after = [], None
-    while page := await store.page(10, after):
-        seen += [each.identifier for each in page]
-        after = seen[-1]
-    assert seen == names
-
-
-async def test_a_page_can_be_of_one_status(store: TenantStore) -> None:
-    await store.add(tenant_named("acme"))
-    await store.add(tenant_named("globex", status=TenantStatus.SUSPENDED))
-    assert [each.identifier for each in await store.page(10, None, TenantStatus.SUSPENDED)] == ["globex"]
+    @pytest.fixture(params=["in memory", "sqlite in memory", "sqlite file", "postgresql"])
+    async def store(self, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[TenantStore]:
+        made = await made_store(request.param, tmp_path, request)
+        await made.open()
+        yield made
+        await made.close()
 
 
 async def test_a_database_is_opened_again_with_all_it_held(tmp_path: Path) -> None:

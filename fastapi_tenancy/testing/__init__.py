@@ -1,0 +1,32 @@
+"""Contracts: inherit one, give it your implementation, and pytest proves that it keeps what the library relies on.
+
+They need pytest and nothing else: `pip install pytest`. What is `async` in them runs on asyncio through anyio's plugin,
+which comes with Starlette; your fixtures are plain `@pytest.fixture` functions, `async` or not.
+"""
+
+# ruff: noqa: E402 - pytest has to hear of the modules before they are imported
+
+import pytest
+
+# So that a failed assert shows the values.
+pytest.register_assert_rewrite(
+    *(f"{__name__}.{module}" for module in ("cache", "domain_store", "loads", "manager", "resolver", "store"))
+)
+
+from .cache import CacheContract
+from .domain_store import DomainStoreContract
+from .manager import ManagerContract, Note
+from .resolver import ResolverContract, request_scope
+from .store import TenantStoreContract
+from .tenants import tenant_named
+
+__all__ = [
+    "CacheContract",
+    "DomainStoreContract",
+    "ManagerContract",
+    "Note",
+    "ResolverContract",
+    "TenantStoreContract",
+    "request_scope",
+    "tenant_named",
+]
