@@ -4,12 +4,13 @@ from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .context import tenant_scope
 from .directory import TenantDirectory, require_active
-from .errors import ConfigurationError, RequestError, TenantNotSpecifiedError
+from .errors import ConfigurationError, TenantNotSpecifiedError
 from .multitenant import Profile
 from .resolvers import ResolverChain
 from .resolvers.base import is_under, path_below_root
@@ -55,7 +56,7 @@ class TenancyMiddleware:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        if _lacks_denial_response(scope):
+        if scope["type"] == "websocket" and not _offers_denial_response(scope):
             send = _closing_instead(send)
         state = scope.setdefault("state", {})
         state["tenancy"] = self._tenancy
@@ -63,7 +64,7 @@ class TenancyMiddleware:
         if not (self._exclude and self._is_excluded(scope)):
             try:
                 tenant, scope = await self._resolve(scope)
-            except RequestError as error:
+            except HTTPException as error:
                 if not _is_preflight(scope):
                     await _refuse(error, scope, receive, send)
                     return
@@ -111,15 +112,15 @@ def _is_preflight(scope: Scope) -> bool:
     return {b"origin", b"access-control-request-method"} <= names
 
 
-async def _refuse(error: RequestError, scope: Scope, receive: Receive, send: Send) -> None:
+async def _refuse(error: HTTPException, scope: Scope, receive: Receive, send: Send) -> None:
     # A middleware's exception never reaches the application's handlers, so the answer is made here.
     response = JSONResponse({"detail": error.detail}, error.status_code, error.headers)
     await response(scope, receive, send)
 
 
-def _lacks_denial_response(scope: Scope) -> bool:
+def _offers_denial_response(scope: Scope) -> bool:
     """<https://asgi.readthedocs.io/en/latest/extensions.html#websocket-denial-response>."""
-    return scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {})
+    return "websocket.http.response" in scope.get("extensions", {})
 
 
 def _closing_instead(send: Send) -> Send:

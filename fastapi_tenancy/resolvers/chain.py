@@ -6,6 +6,7 @@ from inspect import isawaitable
 from starlette.types import Scope
 
 from ..errors import ConfigurationError
+from ..tenant import Tenant
 from .base import Enter, Named, Resolver
 
 
@@ -39,9 +40,11 @@ class ResolverChain:
             named = resolver(scope)
             if named is None:
                 continue
-            if not isinstance(named, Named) and isawaitable(named):
+            if isinstance(named, str):
+                return named, enter
+            if isawaitable(named):
                 named = await named
-            if isinstance(named, Named):
+            if isinstance(named, (str, Tenant)):
                 return named, enter
             if named is not None:
                 raise ConfigurationError(

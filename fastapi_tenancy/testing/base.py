@@ -8,6 +8,7 @@ class AsyncioContract:
 
     pytestmark = pytest.mark.anyio
 
+    @staticmethod
     @pytest.fixture(scope="session")
-    def anyio_backend(self) -> str:
+    def anyio_backend() -> str:
         return "asyncio"

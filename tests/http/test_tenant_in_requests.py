@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import pytest
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, HTTPException, Request
 from starlette.middleware.cors import CORSMiddleware
 from support import make_app, make_tenancy, named, running
 
 from fastapi_tenancy import (
+    ConfigurationError,
     CurrentTenant,
     HeaderResolver,
     OptionalTenant,
@@ -65,6 +66,33 @@ async def test_any_callable_can_resolve(tmp_path: Path, is_async: bool) -> None:
         await tenancy.create_tenant("acme")
         assert (await client.get("/whoami?acme")).json() == {"tenant": "acme"}
         assert (await client.get("/whoami")).status_code == 400
+
+
+async def test_a_resolver_may_refuse_with_an_http_exception(tmp_path: Path) -> None:
+    def locked(scope):
+        raise HTTPException(423, "locked", {"X-Why": "test"})
+
+    async with running(make_app(make_tenancy(tmp_path, resolvers=[locked]))) as client:
+        answer = await client.get("/health")
+    assert (answer.status_code, answer.json(), answer.headers["x-why"]) == (423, {"detail": "locked"}, "test")
+
+
+async def test_a_resolver_may_answer_the_tenant_itself(tmp_path: Path) -> None:
+    async def looked_up(scope):
+        return await tenancy.get_tenant(scope["query_string"].decode())
+
+    tenancy = make_tenancy(tmp_path, resolvers=[looked_up])
+    async with running(make_app(tenancy)) as client:
+        await tenancy.create_tenant("acme")
+        assert (await client.get("/whoami?acme")).json() == {"tenant": "acme"}
+        await tenancy.suspend_tenant("acme")
+        assert (await client.get("/whoami?acme")).status_code == 403
+
+
+async def test_a_resolver_that_answers_nonsense_is_told(tmp_path: Path) -> None:
+    async with running(make_app(make_tenancy(tmp_path, resolvers=[lambda scope: 42]))) as client:
+        with pytest.raises(ConfigurationError, match="answered int"):
+            await client.get("/whoami")
 
 
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/health"])
