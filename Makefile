@@ -4,6 +4,7 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
 .PHONY: help demo test check docs bench clean
 
@@ -15,7 +16,7 @@ help:
 	@echo "make bench   measure, against the bare framework and against the rival"
 	@echo "make clean   remove the environment, the demo's data and everything that was built"
 
-demo: $(READY)
+demo: $(VENV)/.demo
 	$(BIN)/python -m examples.notes --port $(PORT) --data demo-data
 
 test: check docs
@@ -30,7 +31,7 @@ docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(READY)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
+	$(INSTALL) --group bench
 	$(BIN)/python benchmarks/caches.py
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/profiles.py
@@ -39,9 +40,16 @@ clean:
 	rm -rf $(VENV) demo-data data site dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(READY): pyproject.toml constraints.txt
+$(VENV)/.demo: $(VENV)/.pip pyproject.toml
+	$(INSTALL) --editable . --group demo
+	@touch $@
+
+$(READY): $(VENV)/.pip pyproject.toml
+	$(INSTALL) --editable . --group dev
+	@touch $@
+
+$(VENV)/.pip: constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed; call: make PYTHON=python3.11 $(MAKECMDGOALS)")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group dev
+	$(INSTALL) --upgrade pip
 	@touch $@

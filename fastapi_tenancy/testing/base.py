@@ -8,7 +8,7 @@ class AsyncioContract:
 
     pytestmark = pytest.mark.anyio
 
-    @staticmethod
     @pytest.fixture(scope="session")
+    @staticmethod
     def anyio_backend() -> str:
         return "asyncio"
