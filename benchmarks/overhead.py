@@ -66,7 +66,7 @@ async def middleware_of(name):
     for n in range(500):
         await store.add(Tenant(id=str(n), identifier=f"tenant{n}", name="", status=TenantStatus.ACTIVE, created_at=now,
                                updated_at=now))
-    settings = TenancySettings(database_url="sqlite://", manager_type="shared-profile")
+    settings = TenancySettings(database_url="sqlite://", tenant_database_url="sqlite:///never-opened/{id}.db")
     tenancy = Tenancy(settings, resolvers=[resolvers[name]], metadata=MetaData(), store=store)
     return TenancyMiddleware(nothing, tenancy=tenancy)
 """

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, QueuePool, event, make_url
+from sqlalchemy import URL, AsyncAdaptedQueuePool, Connection, QueuePool, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -106,11 +106,13 @@ def make_parent(file: Path, setting: str) -> None:
 
 
 def open_engine(url: URL, **pool: Any) -> AsyncEngine:
-    """An engine for `url`; nothing is connected yet. `pool` is handed on for databases that are not in memory."""
+    """An engine for `url`; nothing is connected yet. `pool` is what SQLAlchemy takes for its pool."""
     if not is_sqlite(url):
         return create_async_engine(url, pool_pre_ping=True, **pool)
-    in_memory = sqlite_file(url) is None
-    engine = create_async_engine(url, connect_args={"timeout": _BUSY_TIMEOUT}, **({} if in_memory else pool))
+    if sqlite_file(url) is None:
+        # A database in memory is its connection: there is one, and whoever needs it waits for it.
+        pool = {**pool, "poolclass": AsyncAdaptedQueuePool, "pool_size": 1, "max_overflow": 0}
+    engine = create_async_engine(url, connect_args={"timeout": _BUSY_TIMEOUT}, **pool)
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_now_if_asked)
     event.listen(engine.sync_engine, "before_cursor_execute", _begin_before_the_first_write)

@@ -93,6 +93,12 @@ def test_basic_needs_a_place_for_the_files() -> None:
         Tenancy(TenancySettings(database_url="sqlite://"), resolvers=[HeaderResolver()], metadata=Base.metadata)
 
 
+def test_shared_profile_needs_a_file() -> None:
+    settings = TenancySettings(database_url="sqlite://", manager_type="shared-profile")
+    with pytest.raises(ConfigurationError, match="use a file"):
+        Tenancy(settings, resolvers=[HeaderResolver()], metadata=Base.metadata)
+
+
 def test_a_template_must_name_the_tenant(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match=r"must contain \{id\}"):
         make_tenancy(tmp_path, tenant_database_url=f"sqlite:///{tmp_path}/all.db")

@@ -37,6 +37,11 @@ class SharedProfileMultitenantManager(BaseMultitenantManager):
             raise ConfigurationError(
                 f'shared_isolation "auto" has no default for {self._url.get_backend_name()} yet; set it to "row"'
             )
+        if is_sqlite(self._url) and sqlite_file(self._url) is None:
+            raise ConfigurationError(
+                "the shared-profile manager cannot keep tenants in a database_url in memory, which no two connections "
+                "share; use a file, like sqlite+aiosqlite:///./data/tenancy.db"
+            )
         check_metadata(root_profile.metadata)
         self._isolation = RowIsolation(root_profile.metadata)
         self._engine: AsyncEngine | None = None
