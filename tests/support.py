@@ -2,10 +2,8 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import httpx2 as httpx
 from fastapi import FastAPI
@@ -19,10 +17,8 @@ from fastapi_tenancy import (
     Tenancy,
     TenancyMiddleware,
     TenancySettings,
-    Tenant,
     TenantScoped,
     TenantSession,
-    TenantStatus,
     TenantTransaction,
 )
 from fastapi_tenancy.resolvers import Resolver
@@ -47,13 +43,6 @@ class Note(TenantScoped, Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     text: Mapped[str] = mapped_column(unique=False)
     folder_id: Mapped[int | None] = mapped_column(ForeignKey("folders.id"))
-
-
-def tenant_named(identifier: str = "acme", **given: Any) -> Tenant:
-    """A record of a tenant, made without a store."""
-    moment = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
-    values = {"id": uuid4().hex, "name": identifier, "status": TenantStatus.ACTIVE}
-    return Tenant(**{"identifier": identifier, "created_at": moment, "updated_at": moment, **values, **given})
 
 
 def make_tenancy(

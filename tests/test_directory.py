@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 from sqlalchemy.exc import OperationalError
-from support import tenant_named
 
 from fastapi_tenancy import (
     InMemoryTenantStore,
@@ -18,6 +17,7 @@ from fastapi_tenancy import (
     TenantStatus,
 )
 from fastapi_tenancy.directory import TenantDirectory
+from fastapi_tenancy.testing import tenant_named
 
 
 class SlowStore(InMemoryTenantStore):

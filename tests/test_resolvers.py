@@ -5,9 +5,18 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.types import Scope
 
-from fastapi_tenancy import HeaderResolver, InvalidIdentifierError, PathResolver, SubdomainResolver
+from fastapi_tenancy import (
+    HeaderResolver,
+    HostResolver,
+    InvalidIdentifierError,
+    PathResolver,
+    SubdomainResolver,
+    Tenant,
+)
 from fastapi_tenancy.tenant import check_identifier, is_identifier
+from fastapi_tenancy.testing import ResolverContract, request_scope, tenant_named
 
 REFUSED = InvalidIdentifierError
 
@@ -146,6 +155,46 @@ def test_the_path_moves_into_the_root_path() -> None:
     entered = resolver.enter(scope, "acme")
     assert (entered["path"], entered["root_path"]) == ("/api/t/acme/notes", "/api/t/acme")
     assert scope["root_path"] == "/api"
+
+
+class TestHeaderResolver(ResolverContract):
+    @pytest.fixture
+    def resolver(self) -> HeaderResolver:
+        return HeaderResolver("X-Tenant-ID")
+
+    def names(self, identifier: str) -> Scope:
+        return request_scope(headers={"X-Tenant-ID": identifier})
+
+
+class TestSubdomainResolver(ResolverContract):
+    @pytest.fixture
+    def resolver(self) -> SubdomainResolver:
+        return SubdomainResolver("example.com")
+
+    def names(self, identifier: str) -> Scope:
+        return request_scope(headers={"Host": f"{identifier}.example.com"})
+
+
+class TestPathResolver(ResolverContract):
+    @pytest.fixture
+    def resolver(self) -> PathResolver:
+        return PathResolver("/t")
+
+    def names(self, identifier: str) -> Scope:
+        return request_scope(f"/t/{identifier}/notes")
+
+
+class TestHostResolver(ResolverContract):
+    @pytest.fixture
+    def resolver(self) -> HostResolver:
+        async def find(host: str) -> Tenant | None:
+            name, _, domain = host.partition(".")
+            return tenant_named(name, id=name) if domain == "example.org" else None
+
+        return HostResolver().bound_to(find)
+
+    def names(self, identifier: str) -> Scope:
+        return request_scope(headers={"Host": f"{identifier}.example.org"})
 
 
 RESOLVERS = st.sampled_from([HeaderResolver("X-Tenant-ID"), SubdomainResolver("example.com"), PathResolver("/t")])

@@ -8,9 +8,10 @@ from inspect import isawaitable
 from typing import Any
 
 import pytest
+from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from ..errors import InvalidIdentifierError, RequestError
+from ..errors import InvalidIdentifierError
 from ..resolvers import Resolver
 from ..tenant import Tenant
 from .base import AsyncioContract
@@ -74,7 +75,7 @@ class ResolverContract(AsyncioContract):
         refusals: what it may raise; every other error would be a 500 in the stranger's hands.
     """
 
-    refusals: tuple[type[RequestError], ...] = (InvalidIdentifierError,)
+    refusals: tuple[type[HTTPException], ...] = (InvalidIdentifierError,)
 
     @pytest.fixture
     def resolver(self) -> Resolver:
@@ -99,7 +100,7 @@ class ResolverContract(AsyncioContract):
     async def test_a_websocket_is_read_like_a_request(self, resolver: Resolver) -> None:
         for scope in (self.names("acme"), self.names_nobody()):
             websocket = {**scope, "type": "websocket", "scheme": "ws", "subprotocols": []}
-            del websocket["method"]
+            websocket.pop("method", None)
             assert await self.outcome(resolver, websocket) == await self.outcome(resolver, scope)
 
     async def test_a_hostile_scope_is_answered_or_refused(self, resolver: Resolver) -> None:
@@ -139,7 +140,7 @@ class ResolverContract(AsyncioContract):
 
 def request_scope(path: str = "/", *, query: str = "", headers: dict[str, str] | None = None) -> Scope:
     """The ASGI scope of a GET request."""
-    lines = {"host": "testserver", **(headers or {})}
+    lines = {"host": "testserver", **{name.lower(): value for name, value in (headers or {}).items()}}
     return {
         "type": "http",
         "asgi": {"version": "3.0"},
@@ -150,7 +151,7 @@ def request_scope(path: str = "/", *, query: str = "", headers: dict[str, str] |
         "raw_path": path.encode(),
         "root_path": "",
         "query_string": query.encode(),
-        "headers": [(name.lower().encode(), value.encode()) for name, value in lines.items()],
+        "headers": [(name.encode(), value.encode()) for name, value in lines.items()],
         "client": ("127.0.0.1", 50000),
         "server": ("testserver", 80),
         "state": {},

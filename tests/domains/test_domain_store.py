@@ -7,7 +7,6 @@ from uuid import uuid4
 import pytest
 from servers import on_database
 from sqlalchemy import create_engine, insert, text
-from support import tenant_named
 
 from fastapi_tenancy import (
     DomainStore,
@@ -17,7 +16,7 @@ from fastapi_tenancy import (
 from fastapi_tenancy.migrations import store_tables
 from fastapi_tenancy.store.models import tenants
 from fastapi_tenancy.store.sqlalchemy import _to_row
-from fastapi_tenancy.testing import DomainStoreContract
+from fastapi_tenancy.testing import DomainStoreContract, tenant_named
 from fastapi_tenancy.testing.domain_store import TenantAndDomainStore, add_verified
 
 

@@ -4,10 +4,10 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from support import tenant_named
 
 from fastapi_tenancy import InMemoryTenantStore, StoreUnavailableError, TenancySettings, Tenant, TenantStatus
 from fastapi_tenancy.directory import TenantDirectory
+from fastapi_tenancy.testing import tenant_named
 
 
 class SlowStore(InMemoryTenantStore):

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
-from support import Note, add_notes, make_app, make_tenancy, named, running, tenant_named
+from support import Note, add_notes, make_app, make_tenancy, named, running
 
 from fastapi_tenancy import (
     CurrentTenant,
@@ -23,6 +23,7 @@ from fastapi_tenancy import (
     current_tenant,
     tenant_scope,
 )
+from fastapi_tenancy.testing import tenant_named
 
 
 def test_without_a_tenant_it_refuses() -> None:

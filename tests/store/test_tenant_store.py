@@ -12,7 +12,6 @@ from servers import on_database
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.schema import CreateTable
-from support import tenant_named
 
 from fastapi_tenancy import (
     ConfigurationError,
@@ -22,7 +21,7 @@ from fastapi_tenancy import (
 )
 from fastapi_tenancy.migrations import HEAD
 from fastapi_tenancy.store.models import store_metadata
-from fastapi_tenancy.testing import TenantStoreContract
+from fastapi_tenancy.testing import TenantStoreContract, tenant_named
 
 
 async def made_store(kind: str, folder: Path, request: pytest.FixtureRequest) -> TenantStore:
