@@ -34,7 +34,6 @@ bench: $(READY)
 	$(INSTALL) --group bench
 	$(BIN)/python benchmarks/caches.py
 	$(BIN)/python benchmarks/overhead.py
-	$(BIN)/python benchmarks/profiles.py
 
 clean:
 	rm -rf $(VENV) demo-data data site dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

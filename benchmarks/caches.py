@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from profiles import rotation
 from rival import RIVAL, rival_python, run_in
 
 from fastapi_tenancy.cache import InMemoryCache, TenantCache
@@ -183,6 +184,8 @@ def main() -> None:
     tenant_caches(parser.parse_args().rival_python)
     asyncio.run(in_memory_get())
     asyncio.run(stampede())
+    print()
+    rotation()
 
 
 if __name__ == "__main__":

@@ -94,13 +94,17 @@ async def rotate(folder: Path, tenants: int, capacity: int) -> None:
     print(f"{'closed':>6}{'':>34}{descriptors():>14}{megabytes():>8.0f}")
 
 
+def rotation(tenants: int = 2000, capacity: int = 100) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(rotate(Path(folder), tenants, capacity))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tenants", type=int, default=2000)
     parser.add_argument("--capacity", type=int, default=100)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(rotate(Path(folder), given.tenants, given.capacity))
+    rotation(given.tenants, given.capacity)
 
 
 if __name__ == "__main__":

@@ -49,3 +49,16 @@ async def test_2000_mixed_requests_over_20_tenants_mix_no_rows(
         if manager_type == "basic":
             assert tenancy.stats()["managers"]["MultitenantManager"]["open"] <= profile_cache_size
     assert open_files(tmp_path) == []
+
+
+@pytest.mark.parametrize(("identifier", "status"), [("acme", 200), ("nobody", 404)])
+async def test_500_first_requests_at_once_ask_the_store_once(
+    tmp_path: Path, manager_type: str, identifier: str, status: int
+) -> None:
+    tenancy = make_tenancy(tmp_path, manager_type=manager_type)
+    async with running(make_app(tenancy)) as client:
+        await tenancy.create_tenant("acme")
+        before = tenancy.stats()["loads"]
+        answers = await asyncio.gather(*(client.get("/whoami", headers=named(identifier)) for _ in range(500)))
+        assert {answer.status_code for answer in answers} == {status}
+        assert tenancy.stats()["loads"] - before == 1
