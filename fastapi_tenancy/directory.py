@@ -182,7 +182,7 @@ class TenantDirectory:
     def stats(self) -> dict[str, Any]:
         return {
             "tenants": self._remembered.tenants.stats(),
-            "unknown": {"size": self._remembered.unknown.size, "hits": self._counts["unknown_hits"]},
+            "unknown": {"size": self._remembered.unknown.size(), "hits": self._counts["unknown_hits"]},
             "loads": self._counts["loads"],
             "store_failures": self._counts["store_failures"],
         }

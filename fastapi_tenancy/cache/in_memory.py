@@ -75,7 +75,6 @@ class InMemoryCache(BaseCache):
     def max_size(self) -> int:
         return self._max_size
 
-    @property
     def size(self) -> int:
         """How many entries are kept, with those that have expired and were not met since."""
         return len(self._entries)

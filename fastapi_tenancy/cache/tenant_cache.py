@@ -96,6 +96,11 @@ class TenantCache:
             self._drop_expired(entry)
         return None
 
+    def peek(self, tenant_id: str) -> Tenant | None:
+        """The tenant, without a mark and without being counted."""
+        entry = self._by_id.get(tenant_id)
+        return entry[_TENANT] if entry is not None and self._clock() < entry[_EXPIRES_AT] else None
+
     def set(self, tenant: Tenant) -> None:
         """Keep a tenant, in place of the one with its id and of the one that had its identifier."""
         tenant_id, identifier = tenant.id, tenant.identifier
@@ -149,7 +154,6 @@ class TenantCache:
                 self._remove(entry)
             return len(expired)
 
-    @property
     def size(self) -> int:
         """How many tenants are kept, with those that have expired and were not asked for since."""
         return len(self._by_id)
@@ -166,7 +170,7 @@ class TenantCache:
         """Size and limits, hits and misses since construction, and the hits as whole percent of both."""
         hits, misses = self._uses - self._sets, self._misses
         return {
-            "size": self.size,
+            "size": self.size(),
             "max_size": self._max_size,
             "ttl": self._ttl,
             "hits": hits,

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from ..errors import ConfigurationError
+from ..settings import TenancySettings
 from ..tenant import Tenant
 from .base import BaseMultitenantManager
 from .profile import RootProfile
@@ -34,13 +35,16 @@ class MultitenantManagerProvider:
         """The managers made so far, by dotted path."""
         return MappingProxyType(self._managers)
 
-    def provide(self, settings: Mapping[str, Any]) -> BaseMultitenantManager:
-        """The manager that `settings["manager_type"]` names, a built-in name or a dotted path of one's own.
+    def provide(self, settings: TenancySettings | Mapping[str, Any]) -> BaseMultitenantManager:
+        """The manager that `manager_type` in `settings` names, a built-in name or a dotted path of one's own.
+
+        Settings that name none get the deployment's default.
 
         Raises:
             ConfigurationError: there is no such manager, or it does not fit the deployment's settings.
         """
-        name = settings.get("manager_type") or self.root_profile.settings.manager_type
+        given = settings.manager_type if isinstance(settings, TenancySettings) else settings.get("manager_type")
+        name = given or self.root_profile.settings.manager_type
         path = self.MANAGER_TYPES.get(name.lower(), name)
         if path not in self._managers:
             self._managers[path] = self._load(name, path)(self.root_profile)

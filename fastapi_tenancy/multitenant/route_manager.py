@@ -192,7 +192,11 @@ class MultitenantRouteManager:
         await self._remembered.flush()
 
     def stats(self) -> dict[str, int]:
-        return {"known": self._remembered.known.size, "unknown": self._remembered.unknown.size, "loads": self._loads}
+        return {
+            "known": self._remembered.known.size(),
+            "unknown": self._remembered.unknown.size(),
+            "loads": self._loads,
+        }
 
     async def list(self, tenant: str) -> Sequence[Domain]:
         """All domains of a tenant, in the order of their hosts."""

@@ -53,7 +53,7 @@ def test_an_entry_expires_when_its_age_equals_the_ttl(clock, age, found):
     clock.advance(age)
     assert (cache.get_by_identifier("acme") is not None) is found
     assert (cache.get("1") is not None) is found
-    assert cache.size == found
+    assert cache.size() == found
 
 
 def test_a_set_begins_a_new_life(clock):
@@ -75,7 +75,7 @@ def test_jitter_shortens_a_life_by_its_part_at_most(clock):
     assert 0 < cache.purge_expired() < 200
     clock.advance(25)
     assert cache.purge_expired() > 0
-    assert cache.size == 0
+    assert cache.size() == 0
 
 
 def test_a_rename_drops_the_old_identifier(clock):
@@ -92,7 +92,7 @@ def test_an_identifier_that_moves_to_another_id_drops_the_entry_that_had_it(cloc
     cache.set(tenant("2", "acme"))
     assert cache.get("1") is None
     assert cache.get_by_identifier("acme") is cache.get("2")
-    assert cache.size == 1
+    assert cache.size() == 1
 
 
 def test_the_least_recently_used_tenant_leaves_first(clock):
@@ -106,13 +106,26 @@ def test_the_least_recently_used_tenant_leaves_first(clock):
     assert [tenant_id for tenant_id in "12345" if cache.get(tenant_id)] == ["2", "4", "5"]
 
 
+def test_a_peek_neither_counts_nor_keeps(clock):
+    cache = TenantCache(max_size=2, ttl=10, clock=clock)
+    cache.set(tenant("1"))
+    cache.set(tenant("2"))
+    assert cache.peek("1").id == "1"
+    assert cache.peek("3") is None
+    assert (cache.stats()["hits"], cache.stats()["misses"]) == (0, 0)
+    cache.set(tenant("3"))
+    assert cache.peek("1") is None
+    clock.now += 10
+    assert cache.peek("2") is None
+
+
 def test_a_rename_in_a_full_cache_evicts_nobody(clock):
     cache = TenantCache(max_size=2, clock=clock)
     cache.set(tenant("1"))
     cache.set(tenant("2"))
     cache.set(tenant("2", "renamed"))
     assert cache.get("1") is not None
-    assert cache.size == 2
+    assert cache.size() == 2
 
 
 def test_invalidate_says_whether_there_was_something(clock):
@@ -136,7 +149,7 @@ def test_clear_says_how_many_there_were(clock):
     cache.set(tenant("1"))
     cache.set(tenant("2"))
     assert cache.clear() == 2
-    assert cache.size == 0
+    assert cache.size() == 0
     assert cache.get_by_identifier("slug-1") is None
 
 
@@ -157,7 +170,7 @@ def test_purge_drops_only_what_has_expired(clock):
     cache.set(tenant("2"))
     clock.advance(30)
     assert cache.purge_expired() == 1
-    assert cache.size == 1
+    assert cache.size() == 1
     assert cache.get("2") is not None
 
 
@@ -178,7 +191,7 @@ def test_stats_of_a_new_cache_are_zero():
 
 def test_the_limits_can_be_read():
     cache = TenantCache(5, 7.5)
-    assert (cache.max_size, cache.ttl, cache.size) == (5, 7.5, 0)
+    assert (cache.max_size, cache.ttl, cache.size()) == (5, 7.5, 0)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +236,7 @@ def test_threads_that_read_and_write_never_see_a_tenant_under_another_key(clock)
     def write(step):
         for index in range(0, 40_000, step):
             cache.set(versions[(index * step) % 36])
-            assert cache.size <= 4
+            assert cache.size() <= 4
             if index % 7 == 0:
                 cache.invalidate(str(index % 6))
             if index % 11 == 0:

@@ -58,6 +58,7 @@ async def test_each_type_has_one_instance(tmp_path: Path) -> None:
     async with make_tenancy(tmp_path) as tenancy:
         basic = tenancy.provider.provide({"manager_type": "basic"})
         assert tenancy.provider.provide({}) is basic
+        assert tenancy.provider.provide(tenancy.settings) is basic
         assert tenancy.provider.provide({"manager_type": "Basic"}) is basic
         assert tenancy.provider.provide({"manager_type": "shared-profile"}) is not basic
         assert len(tenancy.provider.managers) == 2
