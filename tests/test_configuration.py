@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 from sqlalchemy import URL, Column, Integer, MetaData, Table
-from support import Base, make_app, make_tenancy, named, running
+from support import Base, client_of, make_app, make_tenancy, named, running
 
 from fastapi_tenancy import (
     ConfigurationError,
@@ -160,8 +160,14 @@ def test_a_password_in_a_url_object_survives_and_is_not_shown() -> None:
 
 async def test_using_a_closed_tenancy_says_how_to_open_it(tmp_path: Path) -> None:
     tenancy = make_tenancy(tmp_path)
-    with pytest.raises(Exception, match=re.escape("async with tenancy.lifespan(app)")):
+    with pytest.raises(ConfigurationError, match=re.escape("FastAPI(lifespan=tenancy.lifespan)")):
         await tenancy.create_tenant("acme")
+
+
+async def test_a_request_without_the_lifespan_says_what_was_forgotten(tmp_path: Path) -> None:
+    async with client_of(make_app(make_tenancy(tmp_path))) as client:
+        with pytest.raises(ConfigurationError, match=re.escape("FastAPI(lifespan=tenancy.lifespan)")):
+            await client.get("/whoami", headers=named("acme"))
 
 
 async def test_a_tenancy_can_be_opened_again(tmp_path: Path, manager_type: str) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ..engines import BEGIN_IMMEDIATE, enter_wal, make_parent, open_engine, parse_url, sqlite_file
-from ..errors import NamespaceExistsError, StoreUnavailableError, TenantExistsError
+from ..errors import ConfigurationError, NamespaceExistsError, TenantExistsError
 from ..migrations import upgrade_store_tables
 from ..tenant import Tenant, TenantStatus, plain
 from .base import RetainedNamespace, identifier_taken, namespace_taken, tenant_changed, tenant_gone
@@ -95,7 +95,10 @@ class SQLAlchemyTenantStore(SQLAlchemyDomains):
 
     def _connected(self) -> AsyncEngine:
         if self._engine is None:
-            raise StoreUnavailableError("the tenant store is closed; open it with: async with tenancy.lifespan(app)")
+            # Loud, as it mostly means that a test or a server did not run the lifespan.
+            raise ConfigurationError(
+                "the tenancy is not open; give FastAPI(lifespan=tenancy.lifespan), or write: async with tenancy"
+            )
         return self._engine
 
     def _write(self) -> AbstractAsyncContextManager[AsyncConnection]:
