@@ -14,6 +14,7 @@ from .errors import ConfigurationError, TenantNotSpecifiedError
 from .multitenant import Profile
 from .resolvers import ResolverChain
 from .resolvers.base import is_under, path_below_root
+from .resolvers.chain import settled
 from .tenant import Tenant
 
 
@@ -51,6 +52,9 @@ class TenancyMiddleware:
         self._tenancy = tenancy
         self._exclude = _checked(exclude)
         self._required = required
+        self._steps = tenancy.resolvers.steps
+        self._remembered = tenancy.directory.remembered
+        self._find = tenancy.directory.find
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -73,16 +77,19 @@ class TenancyMiddleware:
             await self.app(scope, receive, send)
 
     async def _resolve(self, scope: Scope) -> tuple[Tenant | None, Scope]:
-        named = await self._tenancy.resolvers.first(scope)
-        if named is None:
-            if self._required:
-                raise TenantNotSpecifiedError("the request names no tenant, and the middleware has required=True")
-            return None, scope
-        tenant, enter = named
-        if not isinstance(tenant, Tenant):
-            directory = self._tenancy.directory
-            tenant = directory.remembered(tenant) or await directory.find(tenant)
-        return require_active(tenant), enter(scope, tenant.identifier) if enter else scope
+        for resolver, enter in self._steps:
+            named = resolver(scope)
+            if named is None:
+                continue
+            if not isinstance(named, str):
+                named = await settled(named, resolver)
+                if named is None:
+                    continue
+            tenant = named if isinstance(named, Tenant) else self._remembered(named) or await self._find(named)
+            return require_active(tenant), enter(scope, tenant.identifier) if enter else scope
+        if self._required:
+            raise TenantNotSpecifiedError("the request names no tenant, and the middleware has required=True")
+        return None, scope
 
     def _is_excluded(self, scope: Scope) -> bool:
         path = path_below_root(scope)

@@ -1,9 +1,8 @@
-"""Try resolvers in order; the first that names a tenant decides."""
+"""Resolvers in the order in which they are tried; the first that names a tenant decides."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from inspect import isawaitable
-
-from starlette.types import Scope
+from typing import Any
 
 from ..errors import ConfigurationError
 from ..tenant import Tenant
@@ -11,13 +10,17 @@ from .base import Enter, Named, Resolver
 
 
 class ResolverChain:
-    """Several resolvers as one.
+    """Several resolvers, checked once.
+
+    Attributes:
+        resolvers: as they were given.
+        steps: each with its `enter`, or None where the application routes the scope as it came.
 
     Raises:
         ConfigurationError: there is none, or one is not callable.
     """
 
-    __slots__ = ("_steps", "resolvers")
+    __slots__ = ("resolvers", "steps")
 
     def __init__(self, resolvers: Sequence[Resolver]) -> None:
         self.resolvers = tuple(resolvers)
@@ -28,26 +31,20 @@ class ResolverChain:
                 raise ConfigurationError(
                     f"{resolver!r} is no resolver; give a callable from an ASGI scope to str or None"
                 )
-        self._steps = tuple((resolver, getattr(resolver, "enter", None)) for resolver in self.resolvers)
+        self.steps: tuple[tuple[Resolver, Enter | None], ...] = tuple(
+            (resolver, getattr(resolver, "enter", None)) for resolver in self.resolvers
+        )
 
-    async def first(self, scope: Scope) -> tuple[Named, Enter | None] | None:
-        """What the request names, and how to route it if that is not as it came; None where it names nothing.
 
-        Raises:
-            ConfigurationError: a resolver answered something else than a name, a tenant or None.
-        """
-        for resolver, enter in self._steps:
-            named = resolver(scope)
-            if named is None:
-                continue
-            if isinstance(named, str):
-                return named, enter
-            if isawaitable(named):
-                named = await named
-            if isinstance(named, (str, Tenant)):
-                return named, enter
-            if named is not None:
-                raise ConfigurationError(
-                    f"{resolver!r} answered {type(named).__name__}; a resolver answers a str, a Tenant or None"
-                )
-        return None
+async def settled(answer: Named | Awaitable[Any] | None, resolver: Resolver) -> Named | None:
+    """What a resolver answers in the end, where that is no plain string.
+
+    Raises:
+        ConfigurationError: it is something else than a name, a tenant or None.
+    """
+    named = await answer if isawaitable(answer) else answer
+    if named is None or isinstance(named, (str, Tenant)):
+        return named
+    raise ConfigurationError(
+        f"{resolver!r} answered {type(named).__name__}; a resolver answers a str, a Tenant or None"
+    )
