@@ -31,7 +31,6 @@ class TenantCache:
     """
 
     __slots__ = (
-        "_acquire",
         "_by_id",
         "_by_identifier",
         "_clock",
@@ -41,7 +40,6 @@ class TenantCache:
         "_max_size",
         "_misses",
         "_planned_at",
-        "_release",
         "_sets",
         "_ttl",
         "_uses",
