@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from operator import itemgetter
 from random import random
 from typing import Any
 
@@ -10,6 +11,7 @@ from ..tenant import Tenant
 
 # An entry is a list of these three: making one costs a third of making an object, and only readers' marks change it.
 _TENANT, _EXPIRES_AT, _USED = 0, 1, 2
+_mark = itemgetter(_USED)
 
 
 class TenantCache:
@@ -66,7 +68,7 @@ class TenantCache:
         self._lock = threading.Lock()  # for writers only
         self._by_id: dict[str, list[Any]] = {}
         self._by_identifier: dict[str, list[Any]] = {}
-        self._leaving: list[str] = []  # ids in the order of their marks at `_planned_at`, the lowest last
+        self._leaving: list[list[Any]] = []  # entries in the order of their marks at `_planned_at`, the lowest last
         self._planned_at = 0
         self._uses = 0  # hits and sets: the rising number that marks an entry
         self._sets = 0
@@ -199,9 +201,9 @@ class TenantCache:
         while True:
             if not self._leaving:
                 self._planned_at = self._uses
-                marks = {tenant_id: entry[_USED] for tenant_id, entry in self._by_id.items()}
-                self._leaving = sorted(marks, key=marks.__getitem__, reverse=True)
-            entry = self._by_id.get(self._leaving.pop())
-            if entry is not None and entry[_USED] <= self._planned_at:
-                self._remove(entry)
+                self._leaving = sorted(self._by_id.values(), key=_mark, reverse=True)
+            entry = self._leaving.pop()
+            tenant: Tenant = entry[_TENANT]
+            if entry[_USED] <= self._planned_at and self._by_id.get(tenant.id) is entry:
+                del self._by_id[tenant.id], self._by_identifier[tenant.identifier]
                 return
