@@ -2,9 +2,11 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL
+
+from .errors import ConfigurationError
 
 
 def _url_text(value: Any) -> Any:
@@ -58,6 +60,20 @@ class TenancySettings(BaseSettings):
     pool_timeout: float = Field(5.0, gt=0)
     store_timeout: float = Field(5.0, gt=0)
     shutdown_timeout: float = Field(10.0, ge=0)
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """The settings that `TENANCY_*` hold.
+
+        Raises:
+            ConfigurationError: one of them is missing or wrong.
+        """
+        try:
+            return cls()
+        except ValidationError as error:
+            raise ConfigurationError(
+                f"pass TenancySettings(database_url=…), or set TENANCY_DATABASE_URL: {error}"
+            ) from error
 
     @model_validator(mode="after")
     def _template_names_the_tenant(self) -> Self:

@@ -1,6 +1,5 @@
 """The composition root: wires everything, and owns its life."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -9,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 from fastapi import FastAPI
-from pydantic import ValidationError
 from sqlalchemy import URL, MetaData
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.applications import Starlette
@@ -72,7 +70,7 @@ class Tenancy:
         now: Callable[[], datetime] = _utc_now,
         domain_checker: DomainChecker | None = None,
     ) -> None:
-        self.settings = settings or _from_environment()
+        self.settings = settings or TenancySettings.from_environment()
         self.store = store or _default_store(self.settings)
         self.directory = TenantDirectory(self.store, self.settings, clock)
         self._domains: MultitenantRouteManager | None = None
@@ -105,9 +103,7 @@ class Tenancy:
             stack.push_async_callback(self.directory.forget_all)
             if self._domains is not None:
                 stack.push_async_callback(self._domains.forget_all)
-            stack.push_async_callback(self.provider.aclose)
-            await self.provider.provide({}).open()
-            await stack.enter_async_context(self._closing_idle_profiles())
+            await stack.enter_async_context(self.provider.running())
             self._open = stack.pop_all()
         return self
 
@@ -269,33 +265,6 @@ class Tenancy:
         managers = {path.rpartition(".")[2]: manager.stats() for path, manager in self.provider.managers.items()}
         domains = {} if self._domains is None else self._domains.stats()
         return {**self.directory.stats(), "managers": managers, "domains": domains}
-
-    @asynccontextmanager
-    async def _closing_idle_profiles(self) -> AsyncIterator[None]:
-        timeout = self.settings.profile_idle_timeout
-        if timeout is None:
-            yield
-            return
-        task = asyncio.create_task(self._close_idle_profiles(timeout / 4))
-        try:
-            yield
-        finally:
-            task.cancel()
-
-    async def _close_idle_profiles(self, every: float) -> None:
-        while True:
-            await asyncio.sleep(every)
-            for manager in list(self.provider.managers.values()):
-                await manager.close_idle()
-
-
-def _from_environment() -> TenancySettings:
-    try:
-        return TenancySettings()
-    except ValidationError as error:
-        raise ConfigurationError(
-            f"pass TenancySettings(database_url=…), or set TENANCY_DATABASE_URL: {error}"
-        ) from error
 
 
 def _default_store(settings: TenancySettings) -> TenantStore:

@@ -1,7 +1,9 @@
 """Pick the manager that serves a tenant."""
 
+import asyncio
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -53,10 +55,28 @@ class MultitenantManagerProvider:
     def for_tenant(self, tenant: Tenant) -> BaseMultitenantManager:
         return self.provide({"manager_type": tenant.manager_type})
 
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Open the default manager, close idle profiles in the meantime, and close everything at the end."""
+        sweeping = asyncio.create_task(self._close_idle())
+        try:
+            await self.provide({}).open()
+            yield
+        finally:
+            sweeping.cancel()
+            await self.aclose()
+
     async def aclose(self) -> None:
         while self._managers:
             _, manager = self._managers.popitem()
             await manager.aclose()
+
+    async def _close_idle(self) -> None:
+        timeout = self.root_profile.settings.profile_idle_timeout
+        while timeout is not None:
+            await asyncio.sleep(timeout / 4)
+            for manager in list(self._managers.values()):
+                await manager.close_idle()
 
     def _load(self, name: str, path: str) -> type[BaseMultitenantManager]:
         choices = f"use one of {', '.join(self.MANAGER_TYPES)}, or the dotted path of a BaseMultitenantManager"
