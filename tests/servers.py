@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -44,25 +45,34 @@ def _serve(binaries: Path, folder: Path) -> Iterator[str]:
     as_user = _unprivileged(folder)
     if as_user and not _readable_by_all(binaries):
         # The server refuses to run as root, and its user may not be able to read where root's environment lies.
-        shutil.copytree(binaries.parent, folder / "install", symlinks=True)
-        binaries = folder / "install" / "bin"
+        binaries = _copied(binaries, folder / "copy")
     data, port = folder / "data", _free_port()
-    log = (folder / "log").open("wb")
-    initdb = [binaries / "initdb", "--pgdata", data, "--username", "postgres", "--auth", "trust", "--no-sync"]
-    initdb += ["--encoding", "UTF8", "--locale", "C"]
-    subprocess.run(initdb, check=True, stdout=log, stderr=log, cwd=folder, **as_user)
-    options = {"listen_addresses": "127.0.0.1", "port": port, "fsync": "off", "unix_socket_directories": ""}
-    settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
-    server = subprocess.Popen(
-        [binaries / "postgres", "-D", data, *settings], stdout=log, stderr=log, cwd=folder, **as_user
-    )
-    try:
-        _await_port(port, server)
-        yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
-    finally:
-        server.send_signal(2)  # fast shutdown: does not wait for clients
-        server.wait(timeout=30)
-        log.close()
+    with (folder / "log").open("wb") as log:
+        initdb = [binaries / "initdb", "--pgdata", data, "--username", "postgres", "--auth", "trust", "--no-sync"]
+        initdb += ["--encoding", "UTF8", "--locale", "C"]
+        if subprocess.run(initdb, check=False, stdout=log, stderr=log, cwd=folder, **as_user).returncode:
+            raise RuntimeError(f"initdb failed: {(folder / 'log').read_text()}")
+        options = {"listen_addresses": "127.0.0.1", "port": port, "fsync": "off", "unix_socket_directories": ""}
+        settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
+        server = subprocess.Popen(
+            [binaries / "postgres", "-D", data, *settings], stdout=log, stderr=log, cwd=folder, **as_user
+        )
+        try:
+            _await_port(port, server)
+            yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
+        finally:
+            server.send_signal(signal.SIGINT)  # fast shutdown: does not wait for clients
+            server.wait(timeout=30)
+
+
+def _copied(binaries: Path, target: Path) -> Path:
+    """The wheel's binaries with the libraries that lie beside its package, where they look for them."""
+    install, package = binaries.parent, binaries.parents[1]
+    libraries = package.with_name(f"{package.name}.libs")
+    shutil.copytree(install, target / package.name / install.name, symlinks=True)
+    if libraries.is_dir():
+        shutil.copytree(libraries, target / libraries.name, symlinks=True)
+    return target / package.name / install.name / binaries.name
 
 
 def _unprivileged(folder: Path) -> dict[str, str]:
