@@ -22,10 +22,6 @@ def current_tenant() -> Tenant:
     return tenant
 
 
-def current_tenant_or_none() -> Tenant | None:
-    return _current.get()
-
-
 class tenant_scope:  # noqa: N801 - used as a function, like contextlib.suppress; a class because it runs per request
     """Make `tenant` the current one inside a `with` block; None for a block that has no tenant."""
 

@@ -24,9 +24,6 @@ _REFUSALS: dict[TenantStatus, Callable[[str], Exception]] = {
     TenantStatus.DELETING: lambda name: TenantNotFoundError(f"the tenant {name!r} is being deleted"),
 }
 
-# Only these are worth remembering; the others are about to change.
-_SETTLED = (TenantStatus.ACTIVE, TenantStatus.SUSPENDED)
-
 
 def require_active(tenant: Tenant) -> Tenant:
     """Return `tenant` if it may be served.
@@ -36,7 +33,7 @@ def require_active(tenant: Tenant) -> Tenant:
         TenantUnavailableError: it is being created.
         TenantNotFoundError: it is being deleted.
     """
-    if tenant.status is not TenantStatus.ACTIVE:
+    if not tenant.is_active:
         raise _REFUSALS[tenant.status](tenant.identifier)
     return tenant
 
@@ -56,7 +53,7 @@ class _Remembered(BaseCache):
     async def set(self, keys: str | Iterable[str], value: Tenant | None, ttl: float | None = None) -> None:
         if value is None:
             await self.unknown.set(keys, None, ttl or self._unknown_ttl)
-        elif value.status in _SETTLED:
+        elif value.is_settled:  # else it is about to change
             self.tenants.set(value)
 
     async def clear(self, key: str) -> None:
@@ -78,7 +75,7 @@ class _RememberedById(BaseCache):
         return self.tenants.get(key) or default
 
     async def set(self, keys: str | Iterable[str], value: Tenant | None, ttl: float | None = None) -> None:
-        if value is not None and value.status in _SETTLED:
+        if value is not None and value.is_settled:
             self.tenants.set(value)
 
     async def clear(self, key: str) -> None:

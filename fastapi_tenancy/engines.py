@@ -65,7 +65,7 @@ def parse_url(text: str, setting: str) -> URL:
         raise ConfigurationError(
             f"{setting}: {url.drivername!r} is a synchronous driver; use one of {sorted(set(_DRIVERS.values()))}"
         )
-    file = sqlite_file(url) if is_sqlite(url) else None
+    file = sqlite_file(url)
     # Absolute from now on: the process may change its working directory.
     return url if file is None or url.query.get("uri") else url.set(database=str(file))
 
@@ -75,9 +75,9 @@ def is_sqlite(url: URL) -> bool:
 
 
 def sqlite_file(url: URL) -> Path | None:
-    """The file of a SQLite URL; None where the database is in memory."""
+    """The file of a SQLite URL; None where the database is in memory, or is no SQLite."""
     database = url.database
-    if not database or database == ":memory:" or url.query.get("mode") == "memory":
+    if not is_sqlite(url) or not database or database == ":memory:" or url.query.get("mode") == "memory":
         return None
     return Path(database.removeprefix("file:")).absolute()
 

@@ -75,7 +75,7 @@ class TenantLifecycle:
             TenantConflictError: somebody else changed it in between, or it is being created or deleted.
             TenantExistsError: the new identifier is taken.
         """
-        if tenant.status not in (TenantStatus.ACTIVE, TenantStatus.SUSPENDED):
+        if not tenant.is_settled:
             raise TenantConflictError(f"the tenant {tenant.identifier!r} is {tenant.status}; wait until that has ended")
         return await self._write(tenant, **changes)
 

@@ -63,6 +63,11 @@ class Tenant:
     def is_active(self) -> bool:
         return self.status is TenantStatus.ACTIVE
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is neither being created nor deleted."""
+        return self.status in (TenantStatus.ACTIVE, TenantStatus.SUSPENDED)
+
 
 def is_identifier(text: str) -> bool:
     return _IDENTIFIER.fullmatch(text) is not None

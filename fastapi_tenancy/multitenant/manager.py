@@ -3,7 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-from ..engines import connections_of, is_sqlite, parse_url, sqlite_file
+from ..engines import connections_of, parse_url, sqlite_file
 from ..errors import ConfigurationError
 from ..tenant import Tenant
 from .base import BaseMultitenantManager
@@ -46,8 +46,7 @@ class MultitenantManager(BaseMultitenantManager):
 
 
 def _file(url_text: str, setting: str) -> Path:
-    url = parse_url(url_text, setting)
-    file = sqlite_file(url) if is_sqlite(url) else None
+    file = sqlite_file(parse_url(url_text, setting))
     if file is None:
         raise ConfigurationError(
             f"the basic manager keeps tenants in SQLite files, and {setting} names none; "

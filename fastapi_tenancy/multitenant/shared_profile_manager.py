@@ -84,7 +84,7 @@ class SharedProfileMultitenantManager(BaseMultitenantManager):
     async def _opened(self) -> AsyncEngine:
         async with self._opening:
             if self._engine is None:
-                file = sqlite_file(self._url) if is_sqlite(self._url) else None
+                file = sqlite_file(self._url)
                 if file is not None:
                     make_parent(file, "database_url")
                 async with self._unguarded() as connection:

@@ -1,9 +1,22 @@
 """The library's own tables, as they are now; `migrations` brings a database here."""
 
+from datetime import UTC, datetime
+
 from sqlalchemy import JSON, Column, DateTime, ForeignKey, Integer, MetaData, String, Table, Text
 from sqlalchemy.dialects import mysql
 
 store_metadata = MetaData()
+
+
+def naive(moment: datetime) -> datetime:
+    """As it is stored: UTC, without a zone."""
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def aware(moment: datetime) -> datetime:
+    """As it is read back: in UTC."""
+    return moment.replace(tzinfo=UTC)
+
 
 _moment = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")  # UTC, without a zone
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import URL, RowMapping, Select, delete, insert, select, update
@@ -15,7 +14,7 @@ from ..errors import ConfigurationError, NamespaceExistsError, TenantExistsError
 from ..migrations import upgrade_store_tables
 from ..tenant import Tenant, TenantStatus, plain
 from .base import RetainedNamespace, identifier_taken, namespace_taken, tenant_changed, tenant_gone
-from .models import domains, tenants
+from .models import aware, domains, naive, tenants
 from .sqlalchemy_domains import SQLAlchemyDomains
 
 _listed = select(tenants).where(tenants.c.identifier.is_not(None))
@@ -30,7 +29,7 @@ class SQLAlchemyTenantStore(SQLAlchemyDomains):
         self._engine: AsyncEngine | None = None
 
     async def open(self) -> None:
-        file = sqlite_file(self.url) if self.url.get_backend_name() == "sqlite" else None
+        file = sqlite_file(self.url)
         if file is not None:
             make_parent(file, "database_url")
         self._engine = open_engine(self.url, **self._pool)
@@ -131,8 +130,8 @@ def _to_row(tenant: Tenant) -> dict[str, Any]:
         "database_url": tenant.database_url,
         "namespace": tenant.namespace,
         "version": tenant.version,
-        "created_at": tenant.created_at.astimezone(UTC).replace(tzinfo=None),
-        "updated_at": tenant.updated_at.astimezone(UTC).replace(tzinfo=None),
+        "created_at": naive(tenant.created_at),
+        "updated_at": naive(tenant.updated_at),
     }
 
 
@@ -147,10 +146,6 @@ def _to_tenant(row: RowMapping) -> Tenant:
         database_url=row["database_url"],
         namespace=row["namespace"],
         version=row["version"],
-        created_at=_utc(row["created_at"]),
-        updated_at=_utc(row["updated_at"]),
+        created_at=aware(row["created_at"]),
+        updated_at=aware(row["updated_at"]),
     )
-
-
-def _utc(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC)

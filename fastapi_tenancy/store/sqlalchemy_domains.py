@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, RowMapping, Select, delete, insert, select, update
@@ -11,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .domain import Domain, DomainStatus, domain_changed, host_taken
-from .models import domains, tenants
+from .models import aware, domains, naive, tenants
 
 
 class SQLAlchemyDomains(ABC):
@@ -89,8 +88,8 @@ def _to_row(domain: Domain) -> dict[str, Any]:
         "host": domain.host,
         "status": domain.status.value,
         "token": domain.token,
-        "created_at": _naive(domain.created_at),
-        "verified_at": None if domain.verified_at is None else _naive(domain.verified_at),
+        "created_at": naive(domain.created_at),
+        "verified_at": None if domain.verified_at is None else naive(domain.verified_at),
         "verified_host": domain.host if domain.is_verified else None,
         "primary_of": domain.tenant_id if domain.is_primary and domain.is_verified else None,
     }
@@ -103,11 +102,7 @@ def _to_domain(row: RowMapping) -> Domain:
         tenant_id=row["tenant_id"],
         status=DomainStatus(row["status"]),
         token=row["token"],
-        created_at=row["created_at"].replace(tzinfo=UTC),
-        verified_at=None if verified_at is None else verified_at.replace(tzinfo=UTC),
+        created_at=aware(row["created_at"]),
+        verified_at=None if verified_at is None else aware(verified_at),
         is_primary=row["primary_of"] is not None,
     )
-
-
-def _naive(moment: datetime) -> datetime:
-    return moment.astimezone(UTC).replace(tzinfo=None)

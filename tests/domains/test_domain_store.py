@@ -2,11 +2,10 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
-from servers import on_database
-from sqlalchemy import create_engine, insert, text
+from servers import new_database
+from sqlalchemy import create_engine, insert
 
 from fastapi_tenancy import (
     DomainStore,
@@ -25,13 +24,7 @@ def made_store(kind: str, folder: Path, request: pytest.FixtureRequest) -> Tenan
         return InMemoryTenantStore()
     if kind == "sqlite":
         return SQLAlchemyTenantStore(f"sqlite:///{folder}/store.db")
-    server = request.getfixturevalue("postgresql_url")
-    name = f"domains_{uuid4().hex}"
-    engine = create_engine(server, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    engine.dispose()
-    return SQLAlchemyTenantStore(on_database(server, name))
+    return SQLAlchemyTenantStore(new_database(request.getfixturevalue("postgresql_url")))
 
 
 class TestDomainStore(DomainStoreContract):

@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from fastapi_tenancy.context import current_tenant_or_none, tenant_scope
-from fastapi_tenancy.errors import TenantUnavailableError
+from fastapi_tenancy.context import current_tenant, tenant_scope
+from fastapi_tenancy.errors import TenantNotSpecifiedError, TenantUnavailableError
 from fastapi_tenancy.multitenant.cache import ProfileCache
 from fastapi_tenancy.tenant import Tenant, TenantStatus
 
@@ -20,6 +20,13 @@ OPEN = asyncio.Event()
 OPEN.set()
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TENANT = Tenant(id="1", identifier="b", name="B", status=TenantStatus.ACTIVE, created_at=NOW, updated_at=NOW)
+
+
+def tenant_here():
+    try:
+        return current_tenant()
+    except TenantNotSpecifiedError:
+        return None
 
 
 class FakeProfile:
@@ -40,7 +47,7 @@ class FakeProfile:
         self.closings += 1
         if self.users or self.closings > 1:
             self.faults.append(f"{self.key}: closed {self.closings} times, used by {self.users}")
-        self.closed_for = current_tenant_or_none()
+        self.closed_for = tenant_here()
         await self.gate.wait()
         self.closed = True
         if self.fault:

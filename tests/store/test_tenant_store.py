@@ -3,12 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from servers import on_database
+from servers import new_database
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.schema import CreateTable
@@ -31,13 +30,7 @@ async def made_store(kind: str, folder: Path, request: pytest.FixtureRequest) ->
         return SQLAlchemyTenantStore("sqlite://")
     if kind == "sqlite file":
         return SQLAlchemyTenantStore(f"sqlite:///{folder}/store.db")
-    server = request.getfixturevalue("postgresql_url")
-    name = f"store_{uuid4().hex}"
-    engine = create_engine(server, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    engine.dispose()
-    return SQLAlchemyTenantStore(on_database(server, name))
+    return SQLAlchemyTenantStore(new_database(request.getfixturevalue("postgresql_url")))
 
 
 class TestTenantStore(TenantStoreContract):
