@@ -1,0 +1,7 @@
+"""The connections to a database server: a budget of them, and the SQLAlchemy pools that draw on it."""
+
+from .asynchronous import BudgetedPool
+from .blocking import BlockingBudgetedPool
+from .budget import ConnectionBudget
+
+__all__ = ["BlockingBudgetedPool", "BudgetedPool", "ConnectionBudget"]
