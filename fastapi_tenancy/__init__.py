@@ -1,7 +1,15 @@
 """Multi-tenancy for FastAPI and Starlette: one middleware, one dependency, and nobody sees another tenant's data."""
 
 from .context import current_tenant, tenant_scope
-from .dependencies import CurrentProfile, CurrentTenant, OptionalTenant, TenantSession, TenantTransaction
+from .dependencies import (
+    CurrentProfile,
+    CurrentTenant,
+    OptionalTenant,
+    TenantSession,
+    TenantSyncSession,
+    TenantSyncTransaction,
+    TenantTransaction,
+)
 from .errors import (
     ConfigurationError,
     DomainCheckError,
@@ -99,6 +107,8 @@ __all__ = [
     "TenantStatus",
     "TenantStore",
     "TenantSuspendedError",
+    "TenantSyncSession",
+    "TenantSyncTransaction",
     "TenantTransaction",
     "TenantUnavailableError",
     "ask_router",

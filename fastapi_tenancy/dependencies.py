@@ -5,7 +5,9 @@ from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Protocol, cast
 
 from fastapi import Depends, Security
+from fastapi.concurrency import contextmanager_in_threadpool
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
 from starlette.requests import HTTPConnection
 
 from .errors import ConfigurationError, TenantNotSpecifiedError
@@ -63,3 +65,19 @@ async def tenant_transaction(profile: CurrentProfile) -> AsyncIterator[AsyncSess
 
 # By default FastAPI ends a dependency after the response is sent, and a failed commit would follow a 200.
 TenantTransaction = Annotated[AsyncSession, Depends(tenant_transaction, scope="function")]
+
+
+async def tenant_sync_session(profile: CurrentProfile) -> AsyncIterator[Session]:
+    async with profile.turn(), contextmanager_in_threadpool(profile.sync_session()) as session:
+        yield session
+
+
+TenantSyncSession = Annotated[Session, Depends(tenant_sync_session)]
+
+
+async def tenant_sync_transaction(profile: CurrentProfile) -> AsyncIterator[Session]:
+    async with profile.turn(), contextmanager_in_threadpool(profile.sync_transaction()) as session:
+        yield session
+
+
+TenantSyncTransaction = Annotated[Session, Depends(tenant_sync_transaction, scope="function")]

@@ -2,184 +2,143 @@
 
 import asyncio
 import re
-import time
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
+from types import MappingProxyType
 from typing import Any
-from urllib.parse import quote
+from uuid import uuid4
 
-from sqlalchemy import URL, AsyncAdaptedQueuePool, Connection, QueuePool, event, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+from sqlalchemy import URL, AsyncAdaptedQueuePool, Engine, QueuePool, create_engine
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import Pool
 
-from .errors import ConfigurationError
+from .connections import BlockingBudgetedPool, BudgetedPool, ConnectionBudget
+from .settings import TenancySettings
+from .sqlite import BUSY_TIMEOUT, prepared
+from .urls import is_sqlite, server_of, sqlite_file, synchronous
 
-# What people write → the asynchronous driver that is meant.
-_DRIVERS = {
-    "sqlite": "sqlite+aiosqlite",
-    "sqlite+pysqlite": "sqlite+aiosqlite",
-    "postgres": "postgresql+psycopg",
-    "postgresql": "postgresql+psycopg",
-    "postgresql+psycopg2": "postgresql+psycopg",
-    "mysql": "mysql+asyncmy",
-    "mysql+pymysql": "mysql+asyncmy",
-    "mysql+mysqldb": "mysql+asyncmy",
-    "mariadb": "mariadb+asyncmy",
-    "mariadb+pymysql": "mariadb+asyncmy",
-}
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
-# Seconds that a SQLite connection waits for another writer.
-_BUSY_TIMEOUT = 15.0
-
-# What takes no write lock, and what cannot run inside a transaction.
-_BEGINS_NOTHING = re.compile(
-    r"\s*(?:SELECT|PRAGMA|EXPLAIN|VALUES|BEGIN|COMMIT|END|ROLLBACK|ATTACH|DETACH|VACUUM)\b", re.IGNORECASE
-)
+# PostgreSQL, "options" of libpq: a backslash before spaces and backslashes.
+_OPTION_SPECIAL = re.compile(r"([\\\s])")
+_ESCAPED = r"\\\1"
 
 
-def parse_url(text: str, setting: str) -> URL:
-    """The URL that `text` means, with an asynchronous driver that is installed.
+class Engines:
+    """Opens the engines of one deployment: its pools, within its budget of connections to each server."""
 
-    Raises:
-        ConfigurationError: it is no URL, or its driver is unknown, synchronous or missing. The message never shows the
-            URL, which may hold a password.
-    """
-    try:
-        url = make_url(text)
-    except ArgumentError as error:
-        raise ConfigurationError(
-            f"{setting} is not a database URL; write it like sqlite+aiosqlite:///./data/tenancy.db"
-        ) from error
-    url = url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
-    try:
-        dialect = url.get_dialect().get_async_dialect_cls(url)
-        dialect.import_dbapi()
-    except NoSuchModuleError as error:
-        raise ConfigurationError(
-            f"{setting}: no database driver is called {url.drivername!r}; use one of {', '.join(sorted(_DRIVERS))}"
-        ) from error
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"{setting} needs the driver {error.name!r}, which is not installed: pip install {error.name}"
-        ) from error
-    if not dialect.is_async:
-        raise ConfigurationError(
-            f"{setting}: {url.drivername!r} is a synchronous driver; use one of {sorted(set(_DRIVERS.values()))}"
-        )
-    file = sqlite_file(url)
-    # Absolute from now on: the process may change its working directory.
-    return url if file is None or url.query.get("uri") else url.set(database=str(file))
+    def __init__(self, settings: TenancySettings) -> None:
+        self._settings = settings
+        self._budgets: dict[str, ConnectionBudget] = {}
+        self._server_turns: dict[str, asyncio.Semaphore] = {}
+        self.pool_timeout = settings.pool_timeout
+
+    def open(
+        self, url: URL, *, starts_with: Mapping[str, str] = _NOTHING, hide_parameters: bool = False
+    ) -> AsyncEngine:
+        """An engine for `url`; nothing is connected yet.
+
+        Args:
+            url: with an asynchronous driver.
+            starts_with: the server's settings that its connections start with; PostgreSQL only.
+            hide_parameters: keep the statements' values out of logs and errors.
+        """
+        return open_engine(url, hide_parameters=hide_parameters, **self._options(url, starts_with, BudgetedPool))
+
+    def open_sync(self, url: URL, *, starts_with: Mapping[str, str] = _NOTHING) -> Engine:
+        """The same for `def` endpoints, whose threads cannot use an asynchronous driver.
+
+        Raises:
+            ConfigurationError: the driver's synchronous counterpart is not installed.
+        """
+        url = synchronous(url)
+        options = self._options(url, starts_with, BlockingBudgetedPool)
+        if is_sqlite(url):
+            return prepared(create_engine(url, connect_args={"timeout": BUSY_TIMEOUT}, **options))
+        return create_engine(url, **options)
+
+    def turns(self) -> asyncio.Semaphore:
+        """As many turns as an engine has connections."""
+        return asyncio.Semaphore(self._settings.pool_size + self._settings.max_overflow)
+
+    def server_turns(self, url: URL) -> AbstractAsyncContextManager[None]:
+        """As many turns as there may be connections to the server, for all engines together."""
+        if is_sqlite(url):
+            return nullcontext()
+        return self._server_turns.setdefault(server_of(url), asyncio.Semaphore(self._settings.connection_budget))
+
+    def stats(self) -> dict[str, dict[str, int]]:
+        """For each server its budget, and how much of it is taken."""
+        return {
+            server: {"limit": budget.limit, "open": budget.open, "waiting": budget.waiting}
+            for server, budget in self._budgets.items()
+        }
+
+    def _options(self, url: URL, starts_with: Mapping[str, str], pool_class: type[Pool]) -> dict[str, Any]:
+        settings = self._settings
+        pool = {
+            "pool_size": settings.pool_size,
+            "max_overflow": settings.max_overflow,
+            "pool_timeout": settings.pool_timeout,
+        }
+        if is_sqlite(url):
+            return pool
+        budget = self._budgets.setdefault(server_of(url), ConnectionBudget(settings.connection_budget))
+        connect_args = _CONNECT_ARGS.get(url.get_driver_name(), _others)
+        # A pooler knows no start-up settings, and gives each transaction another connection, without what we prepared.
+        pooled = settings.pooler == "transaction"
+        return {
+            **pool,
+            "poolclass": pool_class,
+            "budget": budget,
+            "connect_args": connect_args(url, pooled or settings.tenant_search_path, {} if pooled else starts_with),
+        }
 
 
-def is_sqlite(url: URL) -> bool:
-    return url.get_backend_name() == "sqlite"
-
-
-def sqlite_file(url: URL) -> Path | None:
-    """The file of a SQLite URL; None where the database is in memory, or is no SQLite."""
-    database = url.database
-    if not is_sqlite(url) or not database or database == ":memory:" or url.query.get("mode") == "memory":
-        return None
-    return Path(database.removeprefix("file:")).absolute()
-
-
-def existing_sqlite(file: Path) -> URL:
-    """A URL that opens `file`, and fails where it is missing instead of creating it."""
-    return URL.create("sqlite+aiosqlite", database=f"file:{quote(str(file))}", query={"mode": "rw", "uri": "true"})
-
-
-def make_parent(file: Path, setting: str) -> None:
-    """Create the folder of a SQLite file.
-
-    Raises:
-        ConfigurationError: the folder cannot be made, or not be written to.
-    """
-    folder = file.parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".{file.name}.writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ConfigurationError(
-            f"{setting}: cannot write to the folder {folder} ({error.strerror}); create it, or give this user access"
-        ) from error
-
-
-def open_engine(url: URL, **pool: Any) -> AsyncEngine:
-    """An engine for `url`; nothing is connected yet. `pool` is what SQLAlchemy takes for its pool."""
+def open_engine(url: URL, **options: Any) -> AsyncEngine:
+    """An engine for `url`; nothing is connected yet. `options` are SQLAlchemy's."""
     if not is_sqlite(url):
-        return create_async_engine(url, pool_pre_ping=True, **pool)
+        return create_async_engine(url, pool_pre_ping=True, **options)
     if sqlite_file(url) is None:
         # A database in memory is its connection: there is one, and whoever needs it waits for it.
-        pool = {**pool, "poolclass": AsyncAdaptedQueuePool, "pool_size": 1, "max_overflow": 0}
-    engine = create_async_engine(url, connect_args={"timeout": _BUSY_TIMEOUT}, **pool)
-    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-    event.listen(engine.sync_engine, "begin", _begin_now_if_asked)
-    event.listen(engine.sync_engine, "before_cursor_execute", _begin_before_the_first_write)
+        options = {**options, "poolclass": AsyncAdaptedQueuePool, "pool_size": 1, "max_overflow": 0}
+    engine = create_async_engine(url, connect_args={"timeout": BUSY_TIMEOUT}, **options)
+    prepared(engine.sync_engine)
     return engine
 
 
-def connections_of(engine: AsyncEngine) -> int:
+def connections_of(engine: AsyncEngine | Engine) -> int:
     """How many connections the engine has open, in use or not."""
-    pool = engine.sync_engine.pool
+    pool = engine.pool
+    if isinstance(pool, BudgetedPool | BlockingBudgetedPool):
+        return pool.opened
     return pool.checkedin() + pool.checkedout() if isinstance(pool, QueuePool) else 0
 
 
-async def enter_wal(engine: AsyncEngine) -> None:
-    """Switch the file of a SQLite engine to WAL, which it then keeps; nothing on other databases.
-
-    Raises:
-        OperationalError: others had the file locked for as long as a writer may take.
-    """
-    if engine.dialect.name != "sqlite":
-        return
-    deadline = time.monotonic() + _BUSY_TIMEOUT
-    while True:
-        try:
-            async with engine.connect() as connection:
-                await connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-        except OperationalError:
-            # For this one, SQLite does not queue: processes that start together would fail.
-            if time.monotonic() > deadline:
-                raise
-            await asyncio.sleep(0.02)
-        else:
-            return
+def _psycopg(url: URL, unprepared: bool, starts_with: Mapping[str, str]) -> dict[str, Any]:
+    ours = (f"-c {name}={_OPTION_SPECIAL.sub(_ESCAPED, value)}" for name, value in starts_with.items())
+    given = url.query.get("options", ())
+    options = " ".join((*((given,) if isinstance(given, str) else given), *ours))
+    return {**({"options": options} if options else {}), **({"prepare_threshold": None} if unprepared else {})}
 
 
-def _prepare_sqlite(dbapi_connection: Any, _record: object) -> None:
-    dbapi_connection.isolation_level = None  # we say BEGIN ourselves, below
-    cursor = dbapi_connection.cursor()
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.close()
+def _asyncpg(_url: URL, unprepared: bool, starts_with: Mapping[str, str]) -> dict[str, Any]:
+    if not unprepared:
+        return {"server_settings": dict(starts_with)}
+    return {
+        "server_settings": dict(starts_with),
+        "statement_cache_size": 0,
+        "prepared_statement_cache_size": 0,
+        # Behind a pooler, a name may be there already, from another client.
+        "prepared_statement_name_func": lambda: f"tenancy_{uuid4().hex}",
+    }
 
 
-# Python's sqlite3 begins a deferred transaction, which cannot become a writing one once another connection has written:
-# the request fails with "database is locked" at once, whatever the time-out. So a transaction that writes takes the
-# write lock first and queues for it; one that only reads takes none (see docs/explanation/decisions).
-BEGIN_IMMEDIATE = {"tenancy_begin": "IMMEDIATE"}
+def _others(_url: URL, _unprepared: bool, _starts_with: Mapping[str, str]) -> dict[str, Any]:
+    return {}
 
 
-def _begin_now_if_asked(connection: Connection) -> None:
-    if "tenancy_begin" in connection.get_execution_options():
-        _begin_immediate(connection)
-
-
-def _begin_before_the_first_write(
-    connection: Connection, _cursor: object, statement: str, _parameters: object, context: Any, _many: bool
-) -> None:
-    if _BEGINS_NOTHING.match(statement) or _driver_connection(connection).in_transaction:
-        return
-    compiled_read = statement.startswith("WITH") and context.compiled and not (context.is_crud or context.is_text)
-    if not compiled_read and connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
-        _begin_immediate(connection)
-
-
-def _begin_immediate(connection: Connection) -> None:
-    cursor = connection.connection.cursor()
-    cursor.execute("BEGIN IMMEDIATE")
-    cursor.close()
-
-
-def _driver_connection(connection: Connection) -> Any:
-    return connection.connection.driver_connection
+_CONNECT_ARGS: Mapping[str, Callable[[URL, bool, Mapping[str, str]], dict[str, Any]]] = {
+    "psycopg": _psycopg,
+    "asyncpg": _asyncpg,
+}

@@ -2,22 +2,32 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from .directory import TenantDirectory
-from .errors import NamespaceExistsError, TenantConflictError, TenantExistsError, TenantNotFoundError
+from .errors import (
+    NamespaceExistsError,
+    TenancyError,
+    TenantConflictError,
+    TenantExistsError,
+    TenantNotFoundError,
+)
 from .multitenant import BaseMultitenantManager, MultitenantManagerProvider
 from .tenant import Tenant, TenantStatus
 
 logger = logging.getLogger(__name__)
 
-# A creation that has not ended after so long died with its process; the next call takes over.
+# A creation that has not been heard of for so long died with its process; the next call takes over.
 PROVISIONING_LEASE = timedelta(seconds=10)
+
+_HEARTBEAT = PROVISIONING_LEASE.total_seconds() / 4
 
 _POLL = 0.05  # seconds between two looks at somebody else's creation
 
@@ -34,14 +44,14 @@ class TenantLifecycle:
 
     async def create(self, draft: Tenant) -> Tenant:
         manager = self._provider.for_tenant(draft)
-        tenant = replace(draft, namespace=manager.namespace(draft))
+        tenant = await manager.place(draft)
         await self._reserve(tenant)
         try:
-            await manager.create_tenant(tenant)
+            tenant = await self._while_alive(tenant, manager.create_tenant(tenant))
             created = await self._directory.change(tenant, replace(tenant, status=TenantStatus.ACTIVE))
         except BaseException:
             # Also when cancelled: the caller is gone, and nothing may be left that looks like a tenant.
-            await asyncio.shield(self._discard(manager, tenant))
+            await asyncio.shield(self._discard_quietly(manager, tenant))
             raise
         logger.info("tenant created", extra={"tenant": tenant.id})
         return created
@@ -100,6 +110,18 @@ class TenantLifecycle:
         await self._provider.for_tenant(saved).update_tenant(saved)
         return saved
 
+    async def _while_alive(self, tenant: Tenant, work: Coroutine[Any, Any, None]) -> Tenant:
+        """Do the work, and show from time to time that its creation has not died; returns the tenant as it is then."""
+        task = asyncio.create_task(work)
+        try:
+            while not (await asyncio.wait((task,), timeout=_HEARTBEAT))[0]:
+                tenant = await self._directory.change(tenant, replace(tenant, updated_at=self._now()))
+            await task
+        finally:
+            task.cancel()
+            await asyncio.wait((task,))
+        return tenant
+
     async def _reserve(self, tenant: Tenant) -> None:
         """Take the identifier and the namespace, from a creation that died if need be."""
         while True:
@@ -123,6 +145,13 @@ class TenantLifecycle:
         except (TenantConflictError, TenantNotFoundError):
             return  # somebody was faster
         await self._discard(self._provider.for_tenant(claimed), claimed)
+
+    async def _discard_quietly(self, manager: BaseMultitenantManager, tenant: Tenant) -> None:
+        """Leave it to the next call where this fails too, so that the caller hears of the first failure."""
+        try:
+            await self._discard(manager, tenant)
+        except (TenancyError, SQLAlchemyError, OSError) as error:
+            logger.warning("failed creation left behind", extra={"tenant": tenant.id}, exc_info=error)
 
     async def _discard(self, manager: BaseMultitenantManager, tenant: Tenant) -> None:
         with suppress(NamespaceExistsError):  # what is there is not the tenant's, and stays

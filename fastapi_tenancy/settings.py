@@ -10,7 +10,9 @@ from .errors import ConfigurationError
 
 
 def _url_text(value: Any) -> Any:
-    return value.render_as_string(hide_password=False) if isinstance(value, URL) else value
+    if not isinstance(value, URL):
+        return value
+    return value.render_as_string(hide_password=False).replace("%7Bid%7D", "{id}")  # our pattern, not the URL's
 
 
 DatabaseURL = Annotated[str, BeforeValidator(_url_text)]
@@ -21,10 +23,16 @@ class TenancySettings(BaseSettings):
 
     Attributes:
         database_url: where the tenants are listed, and where `shared-profile` keeps their rows.
-        tenant_database_url: a `basic` tenant's own SQLite file, with `{id}` in place of the tenant's id; None derives
-            it from `database_url`: a folder `tenants` beside that file.
+        tenant_database_url: a `basic` tenant's own database, with `{id}` in place of the tenant's id; None derives it
+            from `database_url`: a folder `tenants` beside that file, or a database `t_{id}` on that server.
+        tenant_template: the PostgreSQL database that new `basic` databases are copied from.
+        tenant_role: give each new `basic` database on the deployment's own server a role that reaches no other.
         manager_type: the manager of a tenant that names none: a name in `MANAGER_TYPES`, or a dotted path.
-        shared_isolation: how `shared-profile` keeps tenants apart; "auto" is "row" on SQLite.
+        shared_isolation: how `shared-profile` keeps tenants apart; "auto" is "row" on SQLite and "schema" on servers.
+        extensions_schema: the PostgreSQL schema whose functions and types the tenants' statements find without a
+            schema's name.
+        tenant_search_path: under "schema", let SQL text find the tenant's own tables; costs a round trip for each
+            transaction.
         default_settings: what a tenant's settings hold where the tenant sets nothing else.
         cache_size: tenants that are remembered by a worker.
         cache_ttl: seconds for which a remembered tenant is served without asking the store.
@@ -34,6 +42,8 @@ class TenancySettings(BaseSettings):
         unknown_cache_ttl: seconds for which such a name is refused without asking the store.
         profile_cache_size: opened profiles that each manager keeps; those in use come on top.
         profile_idle_timeout: seconds after which a profile that nobody uses is closed; None keeps it.
+        connection_budget: connections that this process may have open to one database server, all in all.
+        pooler: "transaction" where a pooler such as PgBouncer hands out the server's connections by the transaction.
         pool_size: connections that an open profile keeps.
         max_overflow: connections that it may open beyond those while it is busy.
         pool_timeout: seconds that a request waits for one of them before it gets a 503.
@@ -45,8 +55,12 @@ class TenancySettings(BaseSettings):
 
     database_url: DatabaseURL = Field(min_length=1, repr=False)
     tenant_database_url: DatabaseURL | None = Field(None, min_length=1, repr=False)
+    tenant_template: str | None = Field(None, min_length=1)
+    tenant_role: bool = False
     manager_type: str = Field("basic", min_length=1)
-    shared_isolation: Literal["auto", "row"] = "auto"
+    shared_isolation: Literal["auto", "schema", "row", "rls"] = "auto"
+    extensions_schema: str | None = Field(None, min_length=1)
+    tenant_search_path: bool = False
     default_settings: dict[str, Any] = Field(default_factory=dict)
     cache_size: int = Field(1000, ge=1)
     cache_ttl: int = Field(60, ge=1)
@@ -55,6 +69,8 @@ class TenancySettings(BaseSettings):
     unknown_cache_ttl: float = Field(5.0, gt=0)
     profile_cache_size: int = Field(100, ge=1)
     profile_idle_timeout: float | None = Field(300.0, gt=0)
+    connection_budget: int = Field(50, ge=1)
+    pooler: Literal["none", "transaction"] = "none"
     pool_size: int = Field(5, ge=1)
     max_overflow: int = Field(5, ge=0)
     pool_timeout: float = Field(5.0, gt=0)

@@ -1,10 +1,11 @@
 """The composition root: wires everything, and owns its life."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Self
 
 from fastapi import FastAPI
@@ -16,7 +17,7 @@ from .context import tenant_scope
 from .directory import TenantDirectory, require_active
 from .errors import ConfigurationError, TenantUnavailableError
 from .lifecycle import TenantLifecycle
-from .multitenant import DomainChecker, MultitenantManagerProvider, MultitenantRouteManager, Profile, RootProfile
+from .multitenant import DomainChecker, MultitenantManagerProvider, MultitenantRouteManager, Place, Profile, RootProfile
 from .openapi import document_tenant
 from .resolvers import HostResolver, Resolver, ResolverChain
 from .settings import TenancySettings
@@ -52,6 +53,9 @@ class Tenancy:
         store: where the tenants are listed; None keeps them in `database_url`.
         clock: seconds that only go forward, for the caches.
         now: the time of day in UTC, for what is recorded.
+        placement: where a new `basic` tenant's database goes, a URL that may hold `{id}`, to spread tenants over
+            servers; None, also returned by it, for the place that the settings name. Sync or async, called once for
+            each tenant.
         domain_checker: looks for the proof that a domain is its tenant's; None asks DNS.
 
     Raises:
@@ -68,10 +72,16 @@ class Tenancy:
         store: TenantStore | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = _utc_now,
+        placement: Callable[[Tenant], Place | Awaitable[Place]] | None = None,
         domain_checker: DomainChecker | None = None,
     ) -> None:
         self.settings = settings or TenancySettings.from_environment()
-        self.store = store or _default_store(self.settings)
+        root_profile = RootProfile(self.settings, metadata, session_class, clock, placement)
+        self.engines = root_profile.engines
+        self.store = store or SQLAlchemyTenantStore(
+            self.settings.database_url,
+            open_engine=partial(self.engines.open, hide_parameters=True),  # they hold the tenants' database URLs
+        )
         self.directory = TenantDirectory(self.store, self.settings, clock)
         self._domains: MultitenantRouteManager | None = None
         if isinstance(self.store, DomainStore):
@@ -81,7 +91,7 @@ class Tenancy:
         self.resolvers = ResolverChain(
             [each.bound_to(self.domains.tenant_of) if isinstance(each, HostResolver) else each for each in resolvers]
         )
-        self.provider = MultitenantManagerProvider(RootProfile(self.settings, metadata, session_class, clock))
+        self.provider = MultitenantManagerProvider(root_profile)
         self.provider.provide({})  # a default manager that cannot work is refused now, not at the first request
         self._lifecycle = TenantLifecycle(self.directory, self.provider, now)
         self._open: AsyncExitStack | None = None
@@ -136,7 +146,7 @@ class Tenancy:
     ) -> Tenant:
         """Create a tenant with its tables, and activate it.
 
-        Where an earlier call was killed half-way, this one takes over, 10 s after that one began.
+        Where an earlier call was killed half-way, this one takes over, 10 s after that one was last heard of.
 
         Args:
             identifier: its slug; 1 to 63 of a-z, 0-9 and "-".
@@ -264,13 +274,9 @@ class Tenancy:
         """What the caches and managers of this process did so far, as plain numbers."""
         managers = {path.rpartition(".")[2]: manager.stats() for path, manager in self.provider.managers.items()}
         domains = {} if self._domains is None else self._domains.stats()
-        return {**self.directory.stats(), "managers": managers, "domains": domains}
-
-
-def _default_store(settings: TenancySettings) -> TenantStore:
-    return SQLAlchemyTenantStore(
-        settings.database_url,
-        pool_size=settings.pool_size,
-        max_overflow=settings.max_overflow,
-        pool_timeout=settings.pool_timeout,
-    )
+        return {
+            **self.directory.stats(),
+            "managers": managers,
+            "domains": domains,
+            "servers": self.engines.stats(),
+        }

@@ -10,7 +10,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 from support import make_tenancy
 
-from fastapi_tenancy.engines import BEGIN_IMMEDIATE, enter_wal, existing_sqlite, open_engine, parse_url, sqlite_file
+from fastapi_tenancy.engines import open_engine
+from fastapi_tenancy.sqlite import BEGIN_IMMEDIATE, enter_wal
+from fastapi_tenancy.urls import existing_sqlite, parse_url, sqlite_file
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ PACKAGE = Path(fastapi_tenancy.__file__).parent
 ORDER = (
     "errors",
     "tenant",
-    "context settings engines",
+    "context settings connections urls sqlite",
+    "engines",
     "resolvers cache migrations",
     "store",
     "directory multitenant openapi",

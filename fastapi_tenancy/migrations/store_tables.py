@@ -1,7 +1,6 @@
 """The history of the library's own tables, and the upgrade that replays what a database still lacks."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from sqlalchemy import (
     JSON,
@@ -16,17 +15,14 @@ from sqlalchemy import (
     Text,
     func,
     select,
-    text,
 )
 from sqlalchemy.dialects import mysql
 
 from ..errors import ConfigurationError
+from .exclusively import exclusively
 
 _history = MetaData()
 _revisions = Table("tenancy_revisions", _history, Column("revision", Integer, primary_key=True, autoincrement=False))
-
-# Any number will do, if nobody else locks it: the bytes of "tenancy".
-_LOCK = 0x74656E616E6379
 
 
 def _create_tenants(connection: Connection) -> None:
@@ -48,6 +44,8 @@ def _create_tenants(connection: Connection) -> None:
         Column("created_at", moment, nullable=False),
         Column("updated_at", moment, nullable=False),
         Column("former_identifier", String(63)),
+        mysql_charset="utf8mb4",
+        mariadb_charset="utf8mb4",
     )
     then.create_all(connection)
 
@@ -67,6 +65,8 @@ def _create_domains(connection: Connection) -> None:
         Column("verified_at", moment),
         Column("verified_host", String(253), unique=True),
         Column("primary_of", String(32), unique=True),
+        mysql_charset="utf8mb4",
+        mariadb_charset="utf8mb4",
     )
     then.create_all(connection)
 
@@ -82,7 +82,7 @@ def upgrade_store_tables(connection: Connection) -> int:
     Raises:
         ConfigurationError: the tables were made by a newer version of the library.
     """
-    with _exclusively(connection):
+    with exclusively(connection):
         _history.create_all(connection)
         current = connection.scalar(select(func.max(_revisions.c.revision))) or 0
         if current > HEAD:
@@ -94,19 +94,3 @@ def upgrade_store_tables(connection: Connection) -> int:
             step(connection)
             connection.execute(_revisions.insert().values(revision=revision))
     return HEAD - current
-
-
-@contextmanager
-def _exclusively(connection: Connection) -> Iterator[None]:
-    """Hold off other processes that start at the same time; the caller's transaction ends the lock, but on MySQL."""
-    backend = connection.dialect.name
-    if backend == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-    if backend not in ("mysql", "mariadb"):  # SQLite's write transaction is the lock
-        yield
-        return
-    connection.execute(text("SELECT GET_LOCK('fastapi_tenancy', 60)"))
-    try:
-        yield
-    finally:
-        connection.execute(text("SELECT RELEASE_LOCK('fastapi_tenancy')"))

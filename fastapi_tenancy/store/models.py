@@ -1,6 +1,7 @@
 """The library's own tables, as they are now; `migrations` brings a database here."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import JSON, Column, DateTime, ForeignKey, Integer, MetaData, String, Table, Text
 from sqlalchemy.dialects import mysql
@@ -20,6 +21,9 @@ def aware(moment: datetime) -> datetime:
 
 _moment = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")  # UTC, without a zone
 
+# A server's own default may be an encoding that cannot hold every name.
+_any_text: dict[str, Any] = {"mysql_charset": "utf8mb4", "mariadb_charset": "utf8mb4"}
+
 tenants = Table(
     "tenancy_tenants",
     store_metadata,
@@ -35,6 +39,7 @@ tenants = Table(
     Column("created_at", _moment, nullable=False),
     Column("updated_at", _moment, nullable=False),
     Column("former_identifier", String(63)),
+    **_any_text,
 )
 
 domains = Table(
@@ -48,4 +53,5 @@ domains = Table(
     Column("verified_at", _moment),
     Column("verified_host", String(253), unique=True),  # the host while it is verified, so for one tenant at a time
     Column("primary_of", String(32), unique=True),  # the tenant's id if this is its primary domain
+    **_any_text,
 )

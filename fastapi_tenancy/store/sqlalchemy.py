@@ -1,6 +1,6 @@
 """The tenant store in a SQL database: SQLite, PostgreSQL or MariaDB."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
@@ -9,10 +9,12 @@ from sqlalchemy import URL, RowMapping, Select, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from ..engines import BEGIN_IMMEDIATE, enter_wal, make_parent, open_engine, parse_url, sqlite_file
+from ..engines import open_engine
 from ..errors import ConfigurationError, NamespaceExistsError, TenantExistsError
 from ..migrations import upgrade_store_tables
+from ..sqlite import BEGIN_IMMEDIATE, enter_wal
 from ..tenant import Tenant, TenantStatus, plain
+from ..urls import make_parent, parse_url, sqlite_file
 from .base import RetainedNamespace, identifier_taken, namespace_taken, tenant_changed, tenant_gone
 from .models import aware, domains, naive, tenants
 from .sqlalchemy_domains import SQLAlchemyDomains
@@ -21,18 +23,24 @@ _listed = select(tenants).where(tenants.c.identifier.is_not(None))
 
 
 class SQLAlchemyTenantStore(SQLAlchemyDomains):
-    """A `TenantStore` in the table `tenancy_tenants`, and a `DomainStore` in `tenancy_domains`."""
+    """A `TenantStore` in the table `tenancy_tenants`, and a `DomainStore` in `tenancy_domains`.
 
-    def __init__(self, url: str | URL, *, pool_size: int = 5, max_overflow: int = 5, pool_timeout: float = 5.0) -> None:
+    Args:
+        url: of the database.
+        open_engine: opens it; within a `Tenancy` that is `tenancy.engines.open`, so that one budget of connections
+            holds for all.
+    """
+
+    def __init__(self, url: str | URL, *, open_engine: Callable[[URL], AsyncEngine] = open_engine) -> None:
         self.url = url if isinstance(url, URL) else parse_url(url, "database_url")
-        self._pool = {"pool_size": pool_size, "max_overflow": max_overflow, "pool_timeout": pool_timeout}
+        self._open_engine = open_engine
         self._engine: AsyncEngine | None = None
 
     async def open(self) -> None:
         file = sqlite_file(self.url)
         if file is not None:
             make_parent(file, "database_url")
-        self._engine = open_engine(self.url, **self._pool)
+        self._engine = self._open_engine(self.url)
         await enter_wal(self._engine)
         async with self._write() as connection:
             await connection.run_sync(upgrade_store_tables)

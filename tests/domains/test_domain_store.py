@@ -24,13 +24,14 @@ def made_store(kind: str, folder: Path, request: pytest.FixtureRequest) -> Tenan
         return InMemoryTenantStore()
     if kind == "sqlite":
         return SQLAlchemyTenantStore(f"sqlite:///{folder}/store.db")
-    return SQLAlchemyTenantStore(new_database(request.getfixturevalue("postgresql_url")))
+    server = request.getfixturevalue({"postgresql": "postgresql_url", "mariadb": "mysql_url"}[kind])
+    return SQLAlchemyTenantStore(new_database(server))
 
 
 class TestDomainStore(DomainStoreContract):
     """The contract, over every implementation."""
 
-    @pytest.fixture(params=["in memory", "sqlite", "postgresql"])
+    @pytest.fixture(params=["in memory", "sqlite", "postgresql", "mariadb"])
     async def store(self, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[TenantAndDomainStore]:
         made = made_store(request.param, tmp_path, request)
         await made.open()

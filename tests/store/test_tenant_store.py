@@ -30,13 +30,14 @@ async def made_store(kind: str, folder: Path, request: pytest.FixtureRequest) ->
         return SQLAlchemyTenantStore("sqlite://")
     if kind == "sqlite file":
         return SQLAlchemyTenantStore(f"sqlite:///{folder}/store.db")
-    return SQLAlchemyTenantStore(new_database(request.getfixturevalue("postgresql_url")))
+    server = request.getfixturevalue({"postgresql": "postgresql_url", "mariadb": "mysql_url"}[kind])
+    return SQLAlchemyTenantStore(new_database(server))
 
 
 class TestTenantStore(TenantStoreContract):
     """The contract, over every implementation."""
 
-    @pytest.fixture(params=["in memory", "sqlite in memory", "sqlite file", "postgresql"])
+    @pytest.fixture(params=["in memory", "sqlite in memory", "sqlite file", "postgresql", "mariadb"])
     async def store(self, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[TenantStore]:
         made = await made_store(request.param, tmp_path, request)
         await made.open()
@@ -120,7 +121,7 @@ async def test_any_settings_come_back_unchanged(settings: dict[str, object]) -> 
 
 async def test_20_workers_that_start_at_once_make_the_tables_once(postgresql_url: str, tmp_path: Path) -> None:
     for url in (postgresql_url, f"sqlite:///{tmp_path}/store.db"):
-        workers = [SQLAlchemyTenantStore(url, pool_size=1) for _ in range(20)]
+        workers = [SQLAlchemyTenantStore(url) for _ in range(20)]
         await asyncio.gather(*(worker.open() for worker in workers))
         await asyncio.gather(*(worker.close() for worker in workers))
 
