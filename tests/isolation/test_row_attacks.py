@@ -1,10 +1,22 @@
 """What an attacker, or a developer in a hurry, would write through one tenant's session to reach another's rows."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
+from isolation.row_attacks import (
+    HOLE,
+    REFUSED,
+    Breakout,
+    Compiled,
+    CompiledFunction,
+    Dispatched,
+    Reading,
+    Rendering,
+    Verbatim,
+    check,
+)
+from isolation.row_databases import Database
 from isolation.row_models import (
     A,
     Animal,
@@ -14,11 +26,8 @@ from isolation.row_models import (
     Dog,
     Note,
     Tag,
-    everything_but,
     ledger,
     note_tags,
-    session_of,
-    words,
 )
 from sqlalchemy import (
     DDL,
@@ -26,7 +35,6 @@ from sqlalchemy import (
     Column,
     Integer,
     MetaData,
-    Result,
     String,
     Table,
     and_,
@@ -58,17 +66,12 @@ from sqlalchemy import (
     update,
     values,
 )
-from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.dialects.postgresql import insert as upsert  # SQLite compiles it too
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import aliased, with_loader_criteria
 from sqlalchemy.schema import CreateTable, DropTable
 from sqlalchemy.sql import quoted_name
 from sqlalchemy.sql.elements import UnaryExpression
-from sqlalchemy.sql.expression import ColumnElement, FunctionElement
-from sqlalchemy.types import TypeDecorator, UserDefinedType
-
-from fastapi_tenancy.errors import IsolationError
 
 notes, authors, tags = Note.__table__, Author.__table__, Tag.__table__
 lookalike = Table("notes", MetaData(), Column("id", Integer, primary_key=True), Column("text", String))
@@ -77,74 +80,6 @@ unknown = Table("secrets", MetaData(), Column("id", Integer, primary_key=True), 
 lightweight = table("notes", column("id"), column("text"))
 catalogue = table("sqlite_master", column("sql"))
 other = aliased(Note)
-HOLE = "(SELECT group_concat(text) FROM notes)"
-
-
-class Compiled(ColumnElement[str]):
-    inherit_cache = True
-    _traverse_internals = ()
-    type = String()
-
-
-@compiles(Compiled)
-def _compile(*_: Any, **__: Any) -> str:
-    return HOLE
-
-
-class CompiledFunction(FunctionElement[str]):
-    inherit_cache = True
-    name = "compiled"
-    type = String()
-
-
-@compiles(CompiledFunction)
-def _compile_function(*_: Any, **__: Any) -> str:
-    return HOLE
-
-
-class Dispatched(ColumnElement[str]):
-    inherit_cache = True
-    type = String()
-
-    def _compiler_dispatch(self, *_: Any, **__: Any) -> str:
-        return HOLE
-
-
-class Breakout(UserDefinedType[str]):
-    cache_ok = True
-
-    def get_col_spec(self, **_: Any) -> str:
-        return "TEXT) OR (1=1"
-
-
-class Rendering(TypeDecorator[str]):
-    """A type whose values and columns are wrapped in a construct that renders itself."""
-
-    impl = String
-    cache_ok = True
-
-    def bind_expression(self, _bindparam: Any) -> Any:
-        return Compiled()
-
-
-class Reading(TypeDecorator[str]):
-    impl = String
-    cache_ok = True
-
-    def column_expression(self, _column: Any) -> Any:
-        return Compiled()
-
-
-class Verbatim(TypeDecorator[str]):
-    impl = String
-    cache_ok = True
-
-    def process_literal_param(self, value: Any, _dialect: Any) -> str:
-        return str(value)
-
-
-REFUSED = "refused"
-
 # What is written, and what comes of it: a refusal, a number of rows changed, or A's own values.
 STATEMENTS: dict[str, tuple[Callable[[], Any], Any]] = {
     # raw text
@@ -345,7 +280,9 @@ STATEMENTS: dict[str, tuple[Callable[[], Any], Any]] = {
         ["1 alpha-author-1", "2 alpha-author-1", "3 None", "4 None"],
     ),
     "uncorrelated": (
-        lambda: select(Author.id, select(func.group_concat(Note.id)).correlate(None).scalar_subquery()),
+        lambda: select(
+            Author.id, select(func.aggregate_strings(cast(Note.id, String(9)), ",")).correlate(None).scalar_subquery()
+        ),
         ["1 1,2,3,4", "2 1,2,3,4"],
     ),
     "subquery": (lambda: select(select(Note).where(Note.id > 100).subquery().c.text), []),
@@ -366,7 +303,7 @@ STATEMENTS: dict[str, tuple[Callable[[], Any], Any]] = {
     "count of a table": (lambda: select(func.count()).select_from(notes), ["4"]),
     "count of an alias": (lambda: select(func.count()).select_from(notes.alias()), ["4"]),
     "aggregate": (
-        lambda: select(func.max(Note.id), func.group_concat(Note.text)),
+        lambda: select(func.max(Note.id), func.aggregate_strings(Note.text, ",")),
         ["4 alpha-1,alpha-2,alpha-3,alpha-4"],
     ),
     "window": (lambda: select(Note.id, func.count().over()).where(Note.id == 1), ["1 1"]),
@@ -423,6 +360,10 @@ STATEMENTS: dict[str, tuple[Callable[[], Any], Any]] = {
     "delete or": (lambda: delete(note_tags).where(or_(note_tags.c.tag_id == 101, true())), 2),
     "delete by a subquery": (lambda: delete(Note).where(Note.author_id.in_(select(Author.id))), 2),
     "delete returning": (lambda: delete(Tag).returning(Tag.label), ["alpha-tag"]),
+    "update of a join": (lambda: update(authors.join(notes)).values({notes.c.text: "x"}), REFUSED),
+    "update of an alias": (lambda: update(other).values({other.text: "x"}), 4),
+    "update of an alias' tenant": (lambda: update(other).values({other.tenant_id: B}), REFUSED),
+    "delete of a join": (lambda: delete(authors.join(notes)), REFUSED),
     # adding
     "insert for the other": (lambda: insert(Note).values(text="x", data={}, tenant_id=B), REFUSED),
     "insert for the other by attribute": (lambda: insert(Note).values({Note.text: "x", Note.tenant_id: B}), REFUSED),
@@ -540,30 +481,25 @@ def _upsert_excluded(key: int) -> Any:
     return statement.on_conflict_do_update(index_elements=["id"], set_=dict(statement.excluded.items()))
 
 
-def _rows(result: Any) -> list[str]:
-    return sorted(words(row) for row in result.all())
+# What differs, because the database does; an Exception where it does not know such a statement.
+ELSEWHERE: dict[str, dict[str, Any]] = {
+    "postgresql": {"loose operator": Exception, "whole row": ["4"]},
+    "mariadb": {
+        "cast collation": ["1"],
+        "full join": Exception,
+        "full join of an alias": Exception,
+        "full join inside, plain outside": Exception,
+        "table function": Exception,
+        "update from": Exception,
+        "update from a subquery": Exception,
+        **{name: Exception for name in STATEMENTS if name.startswith("upsert")},
+    },
+}
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
-async def test_a_statement_reaches_the_tenants_own_rows_or_is_refused(planted: Path, name: str) -> None:
+async def test_a_statement_reaches_the_tenants_own_rows_or_is_refused(
+    planted: Database, server: str, name: str
+) -> None:
     make, expected = STATEMENTS[name]
-    before = everything_but(planted, A)
-
-    async with session_of(planted, A) as session:
-        if expected == REFUSED:
-            with pytest.raises(IsolationError, match=r"refused in a tenant's session: .{20}"):
-                await session.execute(make())
-            await session.rollback()
-            connection = await session.connection()
-            with pytest.raises(IsolationError):
-                await connection.execute(make())
-        elif isinstance(expected, type):
-            with pytest.raises(expected) as raised:
-                await session.execute(make())
-            assert "bravo" not in str(raised.value)
-        else:
-            result: Result[Any] = await session.execute(make())
-            assert (_rows(result) if isinstance(expected, list) else result.rowcount) == expected
-        await session.commit()
-
-    assert everything_but(planted, A) == before
+    await check(planted, make, ELSEWHERE.get(server, {}).get(name, expected))

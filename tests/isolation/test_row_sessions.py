@@ -2,10 +2,10 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
+from isolation.row_databases import Database, guarded, session_of
 from isolation.row_models import (
     A,
     Author,
@@ -15,13 +15,10 @@ from isolation.row_models import (
     Dog,
     Note,
     Tag,
-    everything_but,
-    guarded,
     ledger,
-    session_of,
     words,
 )
-from sqlalchemy import delete, insert, inspect, select, text, update
+from sqlalchemy import Integer, cast, delete, exists, insert, inspect, make_url, select, text, update
 from sqlalchemy.exc import IntegrityError, InvalidRequestError, PendingRollbackError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import joinedload, make_transient, make_transient_to_detached, selectinload, subqueryload
@@ -29,6 +26,8 @@ from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 
 from fastapi_tenancy.errors import IsolationError
 from fastapi_tenancy.multitenant.isolation import RowIsolation
+
+NOBODY = "c" * 32  # a tenant without rows
 
 Action = Callable[[AsyncSession], Awaitable[Any]]
 
@@ -40,8 +39,8 @@ def forged(**values: Any) -> Note:
     return note
 
 
-async def of_b(path: Path) -> Note:
-    async with session_of(path, B) as session:
+async def of_b(database: Database) -> Note:
+    async with session_of(database, B) as session:
         note = await session.get_one(Note, 101)
         session.expunge(note)
         return note
@@ -392,8 +391,8 @@ OWN: dict[Action, str] = {
 
 
 @pytest.mark.parametrize("action", REFUSED, ids=lambda action: action.__name__)
-async def test_what_would_reach_the_other_is_refused(planted: Path, action: Action) -> None:
-    before = everything_but(planted, A)
+async def test_what_would_reach_the_other_is_refused(planted: Database, action: Action) -> None:
+    before = planted.rows_but(A)
     async with session_of(planted, A) as session:
         with pytest.raises(REFUSED[action]) as raised:
             await action(session)
@@ -401,17 +400,28 @@ async def test_what_would_reach_the_other_is_refused(planted: Path, action: Acti
             await session.commit()
 
     assert "bravo" not in str(raised.value)
-    assert everything_but(planted, A) == before
+    assert planted.rows_but(A) == before
 
 
 @pytest.mark.parametrize("action", OWN, ids=lambda action: action.__name__)
-async def test_what_is_not_refused_reaches_the_tenants_own_rows(planted: Path, action: Action) -> None:
-    before = everything_but(planted, A)
+async def test_what_is_not_refused_reaches_the_tenants_own_rows(planted: Database, action: Action) -> None:
+    before = planted.rows_but(A)
     async with session_of(planted, A) as session:
         assert words(await action(session)) == OWN[action]
         await session.commit()
 
-    assert everything_but(planted, A) == before
+    assert planted.rows_but(A) == before
+
+
+async def test_a_condition_that_fails_on_anothers_row_is_not_tried_on_it(planted: Database) -> None:
+    """Its error would quote the row."""
+    fails = cast(Note.text, Integer) == 1
+    async with session_of(planted, NOBODY) as session:
+        assert (await session.scalars(select(Note.id).where(fails))).all() == []
+        assert (await session.scalars(select(Note.id).where(exists().where(fails)))).all() == []
+        assert (await session.scalars(select(Author.id).outerjoin(Note, fails))).all() == []
+        for change in (update(Note).where(fails).values(text="x"), delete(Note).where(fails)):
+            assert (await session.execute(change, execution_options={"synchronize_session": False})).rowcount == 0
 
 
 async def merge_and_flush(session: AsyncSession, note: Note) -> None:
@@ -425,7 +435,7 @@ async def add(session: AsyncSession, note: Note) -> None:
 
 @pytest.mark.parametrize("take", [merge_and_flush, add])
 async def test_an_object_that_another_tenant_loaded_is_refused_before_anything_is_written(
-    planted: Path, take: Callable[..., Any]
+    planted: Database, take: Callable[..., Any]
 ) -> None:
     note = await of_b(planted)
     async with session_of(planted, A) as session:
@@ -433,14 +443,14 @@ async def test_an_object_that_another_tenant_loaded_is_refused_before_anything_i
             await take(session, note)
 
 
-async def test_a_connection_of_no_tenant_runs_nothing(planted: Path) -> None:
+async def test_a_connection_of_no_tenant_runs_nothing(planted: Database) -> None:
     async with guarded(planted) as (_, engine), engine.connect() as connection:
         for model in (Note, Country):
             with pytest.raises(IsolationError, match="belongs to no tenant"):
                 await connection.execute(select(model))
 
 
-async def test_a_new_object_says_whose_it_is_when_it_is_flushed(planted: Path) -> None:
+async def test_a_new_object_says_whose_it_is_when_it_is_flushed(planted: Database) -> None:
     async with session_of(planted, A) as session:
         author = Author(name="x", notes=[Note(text="y", tags=[Tag(label="z")])])
         dog = Dog(name="rex", bark="woof")
@@ -453,7 +463,7 @@ async def test_a_new_object_says_whose_it_is_when_it_is_flushed(planted: Path) -
         assert await session.scalar(select(Note.text).join(Note.tags).where(Tag.label == "z")) == "y"
 
 
-async def test_an_object_may_say_its_own_tenant(planted: Path) -> None:
+async def test_an_object_may_say_its_own_tenant(planted: Database) -> None:
     async with session_of(planted, A) as session:
         session.add(Note(text="x", tenant_id=A))
         await session.flush()
@@ -463,7 +473,7 @@ async def test_an_object_may_say_its_own_tenant(planted: Path) -> None:
         assert len((await session.scalars(select(Tag))).all()) == 4
 
 
-async def test_the_message_says_what_to_do(planted: Path) -> None:
+async def test_the_message_says_what_to_do(planted: Database) -> None:
     async with session_of(planted, A) as session:
         with pytest.raises(IsolationError, match="use mapped columns"):
             await session.execute(select(Note).where(text("1=1")))
@@ -471,9 +481,9 @@ async def test_the_message_says_what_to_do(planted: Path) -> None:
             await session.execute(update(Country).values(name="x"))
 
 
-async def test_a_guard_is_complete_on_an_engine_that_was_in_use(planted: Path) -> None:
+async def test_a_guard_is_complete_on_an_engine_that_was_in_use(planted: Database) -> None:
     """What an engine had compiled before it was guarded is forgotten."""
-    engine = create_async_engine(f"sqlite+aiosqlite:///{planted}")
+    engine = create_async_engine(planted.url)
     async with engine.connect() as connection:
         assert len((await connection.execute(select(Note.id))).all()) == 8
     isolation = RowIsolation(Base.metadata)
@@ -483,8 +493,9 @@ async def test_a_guard_is_complete_on_an_engine_that_was_in_use(planted: Path) -
     await engine.dispose()
 
 
-async def test_an_engine_may_translate_schemas_for_all_its_tenants(planted: Path) -> None:
+async def test_an_engine_may_translate_schemas_for_all_its_tenants(planted: Database, server: str) -> None:
+    schema = {"sqlite": "main", "postgresql": "public"}.get(server, make_url(planted.url).database)
     async with guarded(planted) as (isolation, engine):
-        translated = engine.execution_options(schema_translate_map={None: "main"})
+        translated = engine.execution_options(schema_translate_map={None: schema})
         async with isolation.sessionmaker(translated, AsyncSession, A)() as session:
             assert (await session.scalars(select(Note.id))).all() == [1, 2, 3, 4]

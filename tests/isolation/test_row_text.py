@@ -1,4 +1,4 @@
-"""What counts as SQL text, on the databases that these tests do not start too."""
+"""What counts as SQL text."""
 
 from types import SimpleNamespace
 
@@ -79,6 +79,8 @@ TYPES: list[TypeEngine[object]] = [
     Enum("it's", "b", name="odd name"),
     postgresql.TIMESTAMP(timezone=True, precision=6),
     postgresql.DOMAIN("place", Integer, schema="public"),
+    postgresql.INTERVAL(fields="DAY TO SECOND", precision=3),
+    postgresql.DOUBLE_PRECISION(),
     postgresql.INT4RANGE(),
     postgresql.BIT(3, varying=True),
 ]
@@ -99,11 +101,45 @@ def test_the_types_of_mysql_pass(type_: TypeEngine[object]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["INTEGER) OR (1=1", "TEXT; DROP", "TEXT -- ", 'TEXT COLLATE "x") OR 1=1 --"', "A((B))", ""]
+    "text",
+    [
+        "INTEGER) OR (1=1",
+        "TEXT; DROP",
+        "TEXT -- ",
+        'TEXT COLLATE "x") OR 1=1 --"',
+        "TEXT COLLATE x OR true",
+        "TEXT OR true",
+        "INTERVAL DAY FROM notes",
+        "VARCHAR(SELECT 1)",
+        "A((B))",
+        "",
+    ],
 )
 def test_what_is_more_than_a_type_is_refused(text: str) -> None:
     with pytest.raises(IsolationError):
         check_type(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["geometry(POINT, 4326)", "vector(3)", "public.citext", "DECIMAL(9,2) UNSIGNED ZEROFILL"]
+)
+def test_the_types_of_extensions_pass(text: str) -> None:
+    check_type(text)
+
+
+@pytest.mark.parametrize(
+    "name", ["pg_typeof", "pg_advisory_xact_lock", "pg_try_advisory_xact_lock_shared", "log", "lower"]
+)
+def test_a_function_that_is_over_with_the_transaction_passes(name: str) -> None:
+    check_function(name, in_from=False)
+
+
+@pytest.mark.parametrize(
+    "name", ["pg_advisory_lock", "PG_Read_File", "pg_typeof_", "get_lock", "lo_get", "dblink_exec"]
+)
+def test_a_function_that_reaches_further_is_refused(name: str) -> None:
+    with pytest.raises(IsolationError, match=name):
+        check_function(name, in_from=False)
 
 
 def test_names_are_taken_where_a_name_belongs() -> None:

@@ -10,13 +10,23 @@ from typing import Any
 from sqlalchemy import BindParameter, Column, ColumnElement, bindparam, null, select
 from sqlalchemy.sql.base import CompileState
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import Function
 
 from .scoped import fills_tenant_column, tenant_column
 from .text import refuse
 
+# Functions that leave nothing behind in their session, beside those that SQLAlchemy has a class for.
+_TRACELESS = frozenset(
+    """abs avg bool_and bool_or ceil date date_part date_trunc floor greatest group_concat json_agg json_extract
+    jsonb_agg jsonb_build_object json_build_object least length lower ltrim md5 nullif octet_length replace round rtrim
+    strftime substr substring to_char to_tsquery to_tsvector total trim ts_rank unaccent upper""".split()  # noqa: SIM905 - a list would take forty lines
+)
+
 
 class StampingCompiler(SQLCompiler):
     """Changes INSERTs only.
+
+    `leaves_traces` says whether the statement might leave something behind on its connection, beyond rows.
 
     The tenant's id is a bind parameter without a value, of a name of its own wherever it stands, since SQLAlchemy tells
     those inside VALUES from the others by name; `tenant_parameters` lists them for the execution to give the value.
@@ -25,10 +35,25 @@ class StampingCompiler(SQLCompiler):
     def __init__(self, *args: Any, **kw: Any) -> None:
         self.tenant_parameters: list[str] = []
         self.written_column: Column[str] | None = None  # tenant_id of the table that the statement writes
+        self.leaves_traces = False
         self._written = self._scoped = 0
         super().__init__(*args, **kw)
         if self._written != self._scoped:
             refuse("this version of SQLAlchemy compiles it in a way that is not known here; report it, please")
+
+    def visit_textclause(self, *args: Any, **kw: Any) -> str:
+        self.leaves_traces = True
+        return super().visit_textclause(*args, **kw)
+
+    def visit_function(self, func: Any, *args: Any, **kw: Any) -> str:
+        if type(func) is Function and func.name.lower() not in _TRACELESS:
+            self.leaves_traces = True
+        return super().visit_function(func, *args, **kw)
+
+    def visit_column(self, column: Any, *args: Any, **kw: Any) -> str:
+        if column.is_literal and column.name != "*":
+            self.leaves_traces = True
+        return super().visit_column(column, *args, **kw)
 
     def visit_insert(self, insert_stmt: Any, *args: Any, **kw: Any) -> str:
         return super().visit_insert(self._to_scope(insert_stmt), *args, **kw)

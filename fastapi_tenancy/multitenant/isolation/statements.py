@@ -23,6 +23,7 @@ from sqlalchemy import (
     TableSample,
     and_,
 )
+from sqlalchemy.exc import UnsupportedCompilationError
 from sqlalchemy.sql.elements import Grouping
 from sqlalchemy.sql.selectable import FromGrouping
 
@@ -49,8 +50,12 @@ class GuardingCompiler(StampingCompiler, StrictCompiler):
     def visit_select(self, *args: Any, **kw: Any) -> str:
         return self._apart(super().visit_select, *args, **kw)
 
-    def visit_insert(self, *args: Any, **kw: Any) -> str:
-        return self._apart(super().visit_insert, *args, **kw)
+    def visit_insert(self, insert_stmt: Any, *args: Any, **kw: Any) -> str:
+        upsert = insert_stmt._post_values_clause
+        # A traversal skips where it looks for conflicts.
+        columns = getattr(upsert, "inferred_target_elements", None) or ()
+        check_elements(getattr(upsert, "inferred_target_whereclause", None), *columns)
+        return self._apart(super().visit_insert, insert_stmt, *args, **kw)
 
     def visit_update(self, update_stmt: Any, *args: Any, **kw: Any) -> str:
         return self._apart(super().visit_update, self._to_scope(update_stmt), *args, **kw)
@@ -101,6 +106,8 @@ class GuardingCompiler(StampingCompiler, StrictCompiler):
         return subquery if is_aliased else f"{subquery} AS {self.preparer.quote(table.name)}"
 
     def visit_on_conflict_do_update(self, on_conflict: Any, **kw: Any) -> Any:
+        if not hasattr(super(), "visit_on_conflict_do_update"):
+            raise UnsupportedCompilationError(self, type(on_conflict))
         insert: Any = self.stack[-1]["selectable"]
         column = self._writable(insert.table)
         criteria = () if on_conflict.update_whereclause is None else (on_conflict.update_whereclause,)
@@ -120,6 +127,7 @@ class GuardingCompiler(StampingCompiler, StrictCompiler):
         if state.isinsert:
             self._fill(state, column, keep_given=False)
             return
+        _check_set(state, table)
         if state.isupdate and column.key in {*map(key_of, state._dict_parameters or ()), *(self.column_keys or ())}:
             # Setting it to what it is: a change to another tenant's id is refused when the values are known.
             state._dict_parameters = filled(
@@ -142,6 +150,7 @@ class GuardingCompiler(StampingCompiler, StrictCompiler):
 
     def _narrow(self, criteria: Any, *columns: ColumnElement[str]) -> tuple[ColumnElement[Any], ...]:
         # The tenant's first: tried on another tenant's row, a condition may fail with an error that quotes the row.
+        # (But PostgreSQL goes by cost, and one that costs no more than a comparison may come first.)
         given = (Grouping(and_(*criteria)),) if criteria else ()
         return (*(column == self._tenant_of(column) for column in columns), *given)
 
@@ -161,7 +170,8 @@ class GuardingCompiler(StampingCompiler, StrictCompiler):
     def _readable(self, table: Any) -> Column[str] | None:
         """The column to narrow `table` by; None where all tenants read it."""
         if not isinstance(table, Table) or table.metadata is not self.metadata:
-            refuse(f"the table {table.name!r} is not one of the tenants' tables; use those of the metadata given")
+            name = getattr(table, "name", str(table))
+            refuse(f"the table {name!r} is not one of the tenants' tables; use those of the metadata given")
         if why := problem(table):
             refuse(f"the table {table.key!r} cannot be scoped: {why}")
         return None if is_shared(table) else tenant_column(table)
@@ -181,6 +191,14 @@ def _without_tenant(values: Mapping[Any, Any], column: Column[str]) -> dict[Any,
         if key_of(name) == column.key and not (isinstance(value, ColumnElement) and key_of(value) == column.key):
             refuse(f"the upsert sets tenant_id of {column.table.key}; leave it out")
     return {name: value for name, value in values.items() if key_of(name) != column.key}
+
+
+def _check_set(state: Any, table: FromClause) -> None:
+    """Refuse what only MySQL knows: an UPDATE that sets columns of the tables it is joined with."""
+    own = (table.c, getattr(table, "element", table).c)  # an alias is set by the columns of its table, too
+    for name in state._dict_parameters or ():
+        if isinstance(name, ColumnElement) and not any(columns.contains_column(name) for columns in own):
+            refuse(f"an UPDATE sets {name}, which is another table's; update that by a statement of its own")
 
 
 def _given_values(state: Any) -> Iterator[Any]:

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from sqlalchemy import ClauseElement
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.compiler import IdentifierPreparer, SQLCompiler, TypeCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 from .text import (
     check_collation,
@@ -48,7 +49,13 @@ class StrictCompiler(SQLCompiler):
     def visit_column(self, column: Any, *args: Any, **kw: Any) -> str:
         if column.is_literal:
             check_literal(column.name)
+        if isinstance(_innermost(column.table), FunctionElement):
+            check_function(column.name, in_from=False)  # PostgreSQL takes f.name for name(f)
         return super().visit_column(column, *args, **kw)
+
+    def visit_scalar_function_column(self, element: Any, **kw: Any) -> str:
+        check_function(element.name, in_from=False)  # as above
+        return super().visit_scalar_function_column(element, **kw)
 
     def visit_function(self, func: Any, *args: Any, asfrom: bool = False, **kw: Any) -> str:
         check_function(func.name, in_from=asfrom)
@@ -134,6 +141,13 @@ def check_elements(*elements: object) -> None:
             for cls in type(part).__mro__:
                 if _renders_itself(cls):
                     refuse(f"{type(part).__name__} renders its own SQL, and nobody can tell whose rows that reads")
+
+
+def _innermost(source: Any) -> Any:
+    """What an alias, or an alias of an alias, stands for."""
+    while (element := getattr(source, "element", None)) is not None:
+        source = element
+    return source
 
 
 def _renders_itself(cls: type) -> bool:

@@ -41,11 +41,16 @@ _OPERATOR_WORDS = frozenset(
     }
 )
 
-# Functions that run SQL they are given as a string, reach files, other servers or connections, or change settings.
+# Functions that run SQL they are given as a string, that read files, pages, logs or other connections, that change
+# settings, that tell what the connection last did for somebody else, or whose locks outlast the transaction; of those
+# of PostgreSQL itself whatever is not known to do none of it.
 _REACHING_FUNCTION = re.compile(
     r"(?:query|table|schema|database|cursor)_to_xml.*|ts_stat|ts_rewrite|xpath_table|crosstab.*|connectby|dblink.*"
-    r"|pg_(?:read|ls|stat|cancel|terminate)_.*|lo_.*|set_config|setval|load_file|load_extension|readfile|writefile|edit|eval|fts3_tokenizer"
-    r"|pragma_.*",
+    r"|pgr_.*|run_command_on_.*|get_raw_page.*|\w+_page_items.*|lo_.*|loread|lowrite|set_config|setval|currval|lastval"
+    r"|pg_(?!(?:typeof|column_size|collation_for|size_pretty|size_bytes|backend_pid|sleep|notify"
+    r"|(?:try_)?advisory_xact_lock(?:_shared)?)$).*"
+    r"|load_file|spider_.*|sys_.*|ps_.*|last_insert_id|(?:get|release|is_free|is_used)_lock|release_all_locks"
+    r"|load_extension|readfile|writefile|edit|eval|fts3_tokenizer|last_insert_rowid|pragma_.*",
     re.IGNORECASE,
 )
 
@@ -55,7 +60,14 @@ _TABLE_FUNCTION = re.compile(
 )
 
 _QUOTED = r"""(?:"(?:[^"]|"")*"|'(?:[^']|'')*'|`(?:[^`]|``)*`)"""
-_TYPE = re.compile(rf"(?:[\w .]|\[\]|{_QUOTED}|\((?:[\w ,.]|{_QUOTED})*\))+")
+_NAME = rf"(?:\w+|{_QUOTED})"
+_SIZES = rf"(?: ?\({_NAME}(?:, ?{_NAME})*\))?"
+# What may follow the name of a type. Elsewhere than in a CAST a type ends nowhere: "INTERVAL DAY FROM notes".
+_TYPE_WORD = (
+    "ASCII|BINARY|CHAR|CHARACTER|DAY|HOUR|INTEGER|LOCAL|MINUTE|MONTH|PRECISION|SECOND|TIME|TO|UNICODE|UNSIGNED|VARCHAR"
+    rf"|VARYING|WITH|WITHOUT|YEAR|ZEROFILL|ZONE|(?:CHARACTER SET|CHARSET|COLLATE) {_NAME}"
+)
+_TYPE = re.compile(rf"{_NAME}(?:\.{_NAME})*{_SIZES}(?: (?:{_TYPE_WORD}){_SIZES})*(?:\[\])*", re.IGNORECASE)
 _UNQUOTED = re.compile(r"\w+|__\[SCHEMA_\w+\]")  # the latter is SQLAlchemy's own, for schema_translate_map
 _FIELD = re.compile(r"\w+")
 _COLLATION = re.compile(r"[\w.@-]+")
@@ -88,16 +100,19 @@ def check_operator(text: str, dialect_name: str) -> None:
 
 
 def check_function(name: str, *, in_from: bool) -> None:
-    """Refuse a function that can read what its arguments do not hold.
+    """Refuse a function that can read what its arguments do not hold, or leave something on the connection.
 
     `in_from`: it stands where a table stands, so it must be known to make its rows of its arguments.
     """
     if _REACHING_FUNCTION.fullmatch(name) or (in_from and not _TABLE_FUNCTION.fullmatch(name)):
-        refuse(f"the function {name!r} may reach other tenants' rows; call it on a connection of your own")
+        refuse(
+            f"the function {name!r} may reach other tenants' rows, or outlast the transaction; call it on a connection "
+            "of your own"
+        )
 
 
 def check_type(text: str) -> str:
-    """Return `text` if it reads as a type: words, and groups of words in flat parentheses."""
+    """Return `text` if it reads as a type: a name, sizes in parentheses, and words that are known to follow."""
     if not _TYPE.fullmatch(text):
         refuse(f"the type {text!r} is SQL text; use one of SQLAlchemy's types")
     return text
