@@ -6,7 +6,7 @@ from .cache import ProfileCache
 from .domain_check import DNSChecker, DomainChecker
 from .isolation import TenantScoped
 from .manager_provider import MultitenantManagerProvider
-from .profile import Profile, RootProfile
+from .profile import Place, Profile, RootProfile
 from .route_manager import MultitenantRouteManager
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "DomainChecker",
     "MultitenantManagerProvider",
     "MultitenantRouteManager",
+    "Place",
     "Profile",
     "ProfileCache",
     "RootProfile",

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -37,6 +38,14 @@ class BaseMultitenantManager(ABC):
         Raises:
             ConfigurationError: this manager has no place for the tenant.
         """
+
+    async def place(self, tenant: Tenant) -> Tenant:
+        """The new tenant with its namespace, and what else is to be recorded of its place before anything is created.
+
+        Raises:
+            ConfigurationError: this manager has no place for the tenant.
+        """
+        return replace(tenant, namespace=self.namespace(tenant))
 
     @abstractmethod
     async def create_tenant(self, tenant: Tenant) -> None:

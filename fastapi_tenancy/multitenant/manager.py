@@ -1,55 +1,59 @@
 """The `basic` manager: every tenant has a database of its own, opened while it is in use."""
 
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
+from typing import Any
 
-from ..engines import connections_of, parse_url, sqlite_file
-from ..errors import ConfigurationError
 from ..tenant import Tenant
 from .base import BaseMultitenantManager
+from .databases import DATABASES, Address, Addresses, Databases, uninterrupted
+from .hygiene import leave_nothing
 from .isolation import stamped_sessionmaker
-from .profile import Profile, RootProfile
-from .sqlite_file import create_file, drop_file, open_file
+from .isolation.sessions import AnyEngine, sync_engine
+from .profile import Profile, RootProfile, Threads
 
 
 class MultitenantManager(BaseMultitenantManager):
-    """Keeps each tenant in a SQLite file, with an engine for each open profile."""
+    """Keeps each tenant in a database of its own, with an engine for each open profile."""
 
     def __init__(self, root_profile: RootProfile) -> None:
         super().__init__(root_profile)
-        settings = root_profile.settings
-        if settings.tenant_database_url is None:
-            self._pattern = _file(settings.database_url, "database_url").parent / "tenants" / "{id}.db"
-        else:
-            self._pattern = _file(settings.tenant_database_url, "tenant_database_url")
+        self._addresses = Addresses(root_profile)
+        self._databases = {backend: kind(root_profile) for backend, kind in DATABASES.items()}
 
     def namespace(self, tenant: Tenant) -> str:
-        # Not the derived path: a data folder that is moved as a whole keeps its tenants.
-        return f"basic/{tenant.id}" if tenant.database_url is None else f"sqlite/{self._file(tenant).resolve()}"
+        return self._addresses.namespace(tenant)
+
+    async def place(self, tenant: Tenant) -> Tenant:
+        return await super().place(await self._addresses.place(tenant))
 
     async def create_tenant(self, tenant: Tenant) -> None:
-        await create_file(self._file(tenant), tenant, self.root_profile.metadata)
+        databases, address = self._databases_of(tenant)
+        await uninterrupted(databases.create(address, tenant))
 
     async def drop_tenant(self, tenant: Tenant) -> None:
-        await drop_file(self._file(tenant), tenant)
+        databases, address = self._databases_of(tenant)
+        await uninterrupted(databases.drop(address, tenant))
 
     async def open_profile(self, tenant: Tenant) -> Profile:
-        engine = await open_file(self._file(tenant), tenant, **self.root_profile.pool)
-        new_session = stamped_sessionmaker(engine, self.root_profile.session_class, tenant.id)
-        connections = partial(connections_of, engine)
-        return Profile(tenant, self.settings_of(tenant), new_session, engine.dispose, connections)
-
-    def _file(self, tenant: Tenant) -> Path:
-        if tenant.database_url is None:
-            return Path(str(self._pattern).replace("{id}", tenant.id))
-        return _file(tenant.database_url, "the tenant's database_url")
-
-
-def _file(url_text: str, setting: str) -> Path:
-    file = sqlite_file(parse_url(url_text, setting))
-    if file is None:
-        raise ConfigurationError(
-            f"the basic manager keeps tenants in SQLite files, and {setting} names none; "
-            "set tenant_database_url to sqlite+aiosqlite:///./data/tenants/{id}.db"
+        databases, address = self._databases_of(tenant)
+        engines = await databases.open(address, tenant)
+        sessionmaker = partial(self._sessionmaker, tenant)
+        return Profile(
+            tenant,
+            self.settings_of(tenant),
+            sessionmaker(engines.engine),
+            engines.dispose,
+            engines.connections,
+            Threads(engines, sessionmaker),
         )
-    return file
+
+    def _sessionmaker(self, tenant: Tenant, engine: AnyEngine) -> Callable[[], Any]:
+        # From now on, not before: what was asked to open it would count as a trace, and cost the connection.
+        leave_nothing(sync_engine(engine))
+        new_session: Callable[[], Any] = stamped_sessionmaker(engine, self.root_profile.session_class, tenant.id)
+        return new_session
+
+    def _databases_of(self, tenant: Tenant) -> tuple[Databases, Address]:
+        address = self._addresses.of(tenant)
+        return self._databases[address.url.get_backend_name()], address

@@ -1,20 +1,25 @@
 """An opened tenant: its settings, and sessions that reach its data and nobody else's."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from dataclasses import dataclass, field
+from functools import cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
-from sqlalchemy import MetaData
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy import URL, Engine, MetaData
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
 
-from ..engines import BEGIN_IMMEDIATE
-from ..errors import TenantUnavailableError
+from ..engines import Engines
+from ..errors import ConfigurationError, TenantUnavailableError
 from ..settings import TenancySettings
 from ..tenant import Tenant
+from .engine_pair import EnginePair
+from .session_blocks import SessionBlock, TransactionBlock, session_in_a_thread, transaction_in_a_thread
+
+Place: TypeAlias = str | URL | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,26 +31,35 @@ class RootProfile:
         metadata: the tables that each tenant gets.
         session_class: what a session is made of, such as SQLModel's `AsyncSession`.
         clock: seconds that only go forward.
+        placement: where a new tenant's own database goes, as a URL that may hold `{id}`; None for the place that the
+            settings name.
+        engines: opens the deployment's databases.
     """
 
     settings: TenancySettings
     metadata: MetaData
     session_class: type[AsyncSession] = AsyncSession
     clock: Callable[[], float] = time.monotonic
+    placement: Callable[[Tenant], Place | Awaitable[Place]] | None = None
+    engines: Engines = field(init=False)
 
-    @property
-    def pool(self) -> Mapping[str, Any]:
-        """What the settings say of an engine's connections."""
-        settings = self.settings
-        return {
-            "pool_size": settings.pool_size,
-            "max_overflow": settings.max_overflow,
-            "pool_timeout": settings.pool_timeout,
-        }
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "engines", Engines(self.settings))
 
 
 async def _nothing_to_close() -> None:
     pass
+
+
+class Threads:
+    """Sessions of a tenant for threads, on an engine that the first of them opens."""
+
+    def __init__(self, engines: EnginePair, sessionmaker: Callable[[Engine], Callable[[], Session]]) -> None:
+        self.turn = engines.turn
+        self._new_session = cache(lambda: sessionmaker(engines.sync()))
+
+    def new_session(self) -> Session:
+        return self._new_session()()
 
 
 class Profile:
@@ -57,7 +71,16 @@ class Profile:
         connections: tells how many connections it has open of its own, for the statistics.
     """
 
-    __slots__ = ("__weakref__", "_close", "_new_session", "closed", "connections", "settings", "tenant")
+    __slots__ = (
+        "__weakref__",
+        "_close",
+        "_new_session",
+        "_threads",
+        "closed",
+        "connections",
+        "settings",
+        "tenant",
+    )
 
     def __init__(
         self,
@@ -66,50 +89,79 @@ class Profile:
         new_session: Callable[[], AsyncSession],
         close: Callable[[], Awaitable[None]] = _nothing_to_close,
         connections: Callable[[], int] = lambda: 0,
+        threads: Threads | None = None,
     ) -> None:
         self.tenant = tenant
         self.settings = settings
         self.closed = False
         self.connections = connections
         self._new_session = new_session
+        self._threads = threads
         self._close = close
 
     def __repr__(self) -> str:
         return f"<Profile of {self.tenant.identifier!r}{', closed' if self.closed else ''}>"
 
-    @asynccontextmanager
-    async def session(self) -> AsyncIterator[AsyncSession]:
-        """A session that never commits by itself.
+    def session(self) -> AbstractAsyncContextManager[AsyncSession]:
+        """A session that never commits by itself, for the length of an `async with` block.
 
         Raises:
-            TenantUnavailableError: the profile is closed, or no connection became free within `pool_timeout`.
+            TenantUnavailableError: the profile is closed, no connection became free within `pool_timeout`, or the
+                connection was lost.
         """
-        try:
-            async with self._start() as session:
-                yield session
-        except PoolTimeoutError as error:
-            raise TenantUnavailableError(
-                "all of the tenant's connections are in use; raise pool_size or max_overflow"
-            ) from error
+        return SessionBlock(self._start)
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncSession]:
+    def transaction(self) -> AbstractAsyncContextManager[AsyncSession]:
         """A session that commits at the end of the block, and rolls back where the block raises; as `session` else."""
-        async with self.session() as session, session.begin():
-            if session.get_bind().dialect.name == "sqlite":
-                # It would otherwise read before it locks, and a decision made on what was read might be outdated.
-                await session.connection(execution_options=BEGIN_IMMEDIATE)
-            yield session
+        return TransactionBlock(self._start)
+
+    def sync_session(self) -> AbstractContextManager[Session]:
+        """As `session`, for a thread: a `def` endpoint or job. One session belongs to one thread at a time.
+
+        Raises:
+            ConfigurationError: the driver's synchronous counterpart is not installed, or the manager has no sessions
+                for threads.
+        """
+        return session_in_a_thread(self._start_sync)
+
+    def sync_transaction(self) -> AbstractContextManager[Session]:
+        """As `transaction`, for a thread."""
+        return transaction_in_a_thread(self._start_sync)
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """Wait, without holding a thread, until `sync_session` will find a connection; for callers in the event loop.
+
+        Raises:
+            TenantUnavailableError: it took longer than `pool_timeout`.
+        """
+        return self._for_threads().turn()
 
     def with_settings(self, extra: Mapping[str, Any]) -> "Profile":
         """The same opened profile, with `extra` laid over its settings."""
-        return Profile(self.tenant, MappingProxyType({**self.settings, **extra}), self._start)
+        return Profile(
+            self.tenant,
+            MappingProxyType({**self.settings, **extra}),
+            self._start,
+            threads=self._threads,
+        )
 
     async def close(self) -> None:
         self.closed = True
         await self._close()
 
     def _start(self) -> AsyncSession:
+        self._check_open()
+        return self._new_session()
+
+    def _start_sync(self) -> Session:
+        self._check_open()
+        return self._for_threads().new_session()
+
+    def _for_threads(self) -> Threads:
+        if self._threads is None:
+            raise ConfigurationError(f"{self!r} has no synchronous sessions; use `async def` and TenantSession")
+        return self._threads
+
+    def _check_open(self) -> None:
         if self.closed:
             raise TenantUnavailableError(f"{self!r}: lease it with tenancy.use({self.tenant.identifier!r})")
-        return self._new_session()

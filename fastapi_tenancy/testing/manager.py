@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import String, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from ..multitenant import BaseMultitenantManager, Profile, TenantScoped
@@ -27,7 +27,7 @@ class Note(TenantScoped, Base):
     __tablename__ = "contract_notes"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    text: Mapped[str]
+    text: Mapped[str] = mapped_column(String(200))
 
 
 class ManagerContract(AsyncioContract):

@@ -102,7 +102,7 @@ KILLED = """
     import asyncio, os, signal, sys
     from pathlib import Path
     from support import make_tenancy
-    from fastapi_tenancy.multitenant import manager, sqlite_file
+    from fastapi_tenancy.multitenant.databases.sqlite_file import SQLiteFiles
 
     step, folder = sys.argv[1], Path(sys.argv[2])
 
@@ -117,15 +117,15 @@ KILLED = """
             if step.startswith("delete"):
                 await tenancy.create_tenant("acme")
             if step == "create: recorded":
-                manager.create_file = die_later
+                SQLiteFiles.create = die_later
             elif step == "create: half built":
-                sqlite_file._marker.create_all = die
+                os.fsync = die
             elif step == "create: built":
                 Path.rename = die
             elif step == "create: in place":
                 tenancy.directory.change = die_later
             elif step == "delete: marked":
-                manager.drop_file = die_later
+                SQLiteFiles.drop = die_later
             elif step == "delete: dropped":
                 tenancy.directory.remove = die_later
             if step.startswith("create"):

@@ -114,7 +114,8 @@ async def test_a_suspended_tenant_keeps_its_rows(tenancy: Tenancy) -> None:
 
 
 @pytest.mark.parametrize("identifier", ["", "A", "a b", "-a", "a-", "a" * 64, "ä", "a.b", "a/b", "a\n"])
-async def test_a_malformed_identifier_is_refused_and_leaves_nothing(tenancy: Tenancy, identifier: str) -> None:
+async def test_a_malformed_identifier_is_refused_and_leaves_nothing(on_sqlite: Tenancy, identifier: str) -> None:
+    tenancy = on_sqlite
     with pytest.raises(InvalidIdentifierError):
         await tenancy.create_tenant(identifier)
     with pytest.raises(InvalidIdentifierError):
@@ -125,7 +126,8 @@ async def test_a_malformed_identifier_is_refused_and_leaves_nothing(tenancy: Ten
 @pytest.mark.parametrize(
     "given", [{"name": ""}, {"name": " "}, {"name": "x" * 201}, {"settings": {"x": object()}}, {"settings": {1: 2}}]
 )
-async def test_what_cannot_be_stored_is_refused(tenancy: Tenancy, given: dict[str, object]) -> None:
+async def test_what_cannot_be_stored_is_refused(on_sqlite: Tenancy, given: dict[str, object]) -> None:
+    tenancy = on_sqlite
     with pytest.raises(InvalidTenantError):
         await tenancy.create_tenant("new", **given)
     with pytest.raises(InvalidTenantError):

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import make_tenancy
@@ -14,11 +15,11 @@ class TestManagers(ManagerContract):
     """The contract, over every manager, with room for two profiles."""
 
     @pytest.fixture
-    async def tenancy(self, tmp_path: Path, manager_type: str) -> AsyncIterator[Tenancy]:
+    async def tenancy(self, tmp_path: Path, place: dict[str, Any]) -> AsyncIterator[Tenancy]:
         async with make_tenancy(
             tmp_path,
             metadata=Note.metadata,
-            manager_type=manager_type,
+            **place,
             profile_cache_size=2,
             default_settings={"plan": "none", "seats": 1},
         ) as tenancy:

@@ -1,0 +1,22 @@
+"""A database for each tenant, on every kind of server."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from .addresses import Address, Addresses
+from .base import Databases, uninterrupted
+from .mysql import MySQLDatabases
+from .postgresql import PostgreSQLDatabases
+from .sqlite_file import SQLiteFiles
+
+# By SQLAlchemy's name of the backend.
+DATABASES: Mapping[str, type[Databases]] = MappingProxyType(
+    {
+        "sqlite": SQLiteFiles,
+        "postgresql": PostgreSQLDatabases,
+        "mysql": MySQLDatabases,
+        "mariadb": MySQLDatabases,
+    }
+)
+
+__all__ = ["DATABASES", "Address", "Addresses", "Databases", "SQLiteFiles", "uninterrupted"]

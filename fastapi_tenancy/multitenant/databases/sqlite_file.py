@@ -1,0 +1,127 @@
+"""A tenant's own SQLite file: a copy of a finished one, marked with its owner, and put into its place whole."""
+
+import asyncio
+import os
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
+
+from sqlalchemy import create_engine, insert, select
+
+from ...errors import NamespaceMissingError
+from ...sqlite import enter_wal
+from ...tenant import Tenant
+from ...urls import existing_sqlite, make_parent, sqlite_file
+from ..engine_pair import EnginePair
+from ..owner import owner_table
+from ..profile import RootProfile
+from .addresses import Address
+from .base import Databases, shape_of, taken
+
+_owner = owner_table()
+_MARK = str(insert(_owner))
+_OWNER = str(select(_owner.c.tenant_id))
+
+# Which journal a file has: <https://www.sqlite.org/fileformat.html#file_format_version_numbers>
+_FORMAT_VERSIONS, _WAL = slice(18, 20), b"\x02\x02"
+
+
+class SQLiteFiles(Databases):
+    """A file for each tenant."""
+
+    def __init__(self, root_profile: RootProfile) -> None:
+        super().__init__(root_profile)
+        self._empty: tuple[object, bytes] | None = None
+
+    async def create(self, address: Address, tenant: Tenant) -> None:
+        file = _file(address)
+        make_parent(file, "tenant_database_url")
+        if file.exists():
+            if await asyncio.to_thread(_owner_of, file) != tenant.id:
+                raise taken(file, tenant)
+            return
+        draft = _draft(file)
+        try:
+            with draft.open("wb") as target:
+                target.write(_marked(await self._template_file(), tenant))
+                target.flush()
+                await asyncio.to_thread(os.fsync, target.fileno())
+            # The file is there whole or not at all, also after a kill.
+            draft.rename(file)
+        finally:
+            _unlink(draft)
+
+    async def open(self, address: Address, tenant: Tenant) -> EnginePair:
+        file = _file(address)
+        if not file.exists():
+            raise NamespaceMissingError(f"the database of tenant {tenant.identifier!r} is missing; restore {file}")
+        owner = await asyncio.to_thread(_owner_of, file)
+        if owner != tenant.id:
+            raise NamespaceMissingError(f"{file} belongs to {owner or 'nobody'} and not to {tenant.id}; restore it")
+        engines = EnginePair(self._engines, existing_sqlite(file))
+        try:
+            await enter_wal(engines.engine)
+        except BaseException:
+            await engines.dispose()
+            raise
+        return engines
+
+    async def drop(self, address: Address, tenant: Tenant) -> None:
+        file = _file(address)
+        _unlink(_draft(file))
+        if file.exists():
+            if await asyncio.to_thread(_owner_of, file) != tenant.id:
+                raise taken(file, tenant)
+            _unlink(file)
+
+    async def _template_file(self) -> bytes:
+        """What a new file holds; made once, and again where the application has added to its tables."""
+        shape = shape_of(self._metadata)
+        if self._empty is None or self._empty[0] != shape:
+            self._empty = shape, await asyncio.to_thread(self._build)
+        return self._empty[1]
+
+    def _build(self) -> bytes:
+        engine = create_engine("sqlite://")
+        with engine.connect() as connection:
+            self._metadata.create_all(connection)
+            _owner.create(connection)
+            connection.commit()
+            driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]  # pysqlite's
+            content = driver.serialize()
+        engine.dispose()
+        return content
+
+
+def _marked(content: bytes, tenant: Tenant) -> bytes:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.deserialize(content)
+        connection.execute(_MARK, (tenant.id,))
+        connection.commit()
+        marked = bytearray(connection.serialize())
+    marked[_FORMAT_VERSIONS] = _WAL
+    return bytes(marked)
+
+
+def _file(address: Address) -> Path:
+    return Path(sqlite_file(address.url) or "")
+
+
+def _owner_of(file: Path) -> str | None:
+    """The id in the file's mark, read without changing a byte; None where there is none."""
+    with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as connection:
+        try:
+            rows = connection.execute(_OWNER).fetchall()
+        except sqlite3.DatabaseError:
+            return None  # no such table, or no database at all: not one of ours
+    return rows[0][0] if len(rows) == 1 else None
+
+
+def _draft(file: Path) -> Path:
+    return file.with_name(f"{file.name}.provisioning")
+
+
+def _unlink(file: Path) -> None:
+    for suffix in ("-wal", "-shm", ""):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            file.with_name(file.name + suffix).unlink()
