@@ -2,9 +2,11 @@
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from servers import postgresql
+from places import PLACES, place_named
+from servers import mariadb, pgbouncer, postgresql, redis
 from support import MANAGERS, make_tenancy
 
 from fastapi_tenancy import Tenancy
@@ -21,10 +23,26 @@ def manager_type(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
+    """Settings for each database, manager and isolation in turn, for `make_tenancy(tmp_path, **place)`."""
+    with place_named(request.param, request) as settings:
+        yield settings
+
+
 @pytest.fixture
-async def tenancy(tmp_path: Path, manager_type: str) -> AsyncIterator[Tenancy]:
-    """An open Tenancy on SQLite, of each manager, with the tenants acme and globex."""
-    async with make_tenancy(tmp_path, manager_type=manager_type) as tenancy:
+async def tenancy(tmp_path: Path, place: dict[str, Any]) -> AsyncIterator[Tenancy]:
+    """An open Tenancy at each place, with the tenants acme and globex."""
+    async with make_tenancy(tmp_path, **place) as tenancy:
+        await tenancy.create_tenant("acme")
+        await tenancy.create_tenant("globex")
+        yield tenancy
+
+
+@pytest.fixture
+async def on_sqlite(tmp_path: Path) -> AsyncIterator[Tenancy]:
+    """The same in one place, for what depends on none."""
+    async with make_tenancy(tmp_path) as tenancy:
         await tenancy.create_tenant("acme")
         await tenancy.create_tenant("globex")
         yield tenancy
@@ -34,4 +52,25 @@ async def tenancy(tmp_path: Path, manager_type: str) -> AsyncIterator[Tenancy]:
 def postgresql_url() -> Iterator[str]:
     """A real PostgreSQL server, started once."""
     with postgresql() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def pgbouncer_url(postgresql_url: str) -> Iterator[str]:
+    """PgBouncer in transaction mode in front of that server; `new_database` works by way of it."""
+    with pgbouncer(postgresql_url) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def mysql_url() -> Iterator[str]:
+    """A real MariaDB server, started once."""
+    with mariadb() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A real Redis server, started once."""
+    with redis() as url:
         yield url

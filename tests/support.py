@@ -7,8 +7,9 @@ from typing import Any
 
 import httpx2 as httpx
 from fastapi import FastAPI
-from sqlalchemy import ForeignKey, select
+from sqlalchemy import ForeignKey, MetaData, String, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlmodel import Field, SQLModel
 from starlette.applications import Starlette
 
 from fastapi_tenancy import (
@@ -19,6 +20,8 @@ from fastapi_tenancy import (
     TenancySettings,
     TenantScoped,
     TenantSession,
+    TenantSyncSession,
+    TenantSyncTransaction,
     TenantTransaction,
 )
 from fastapi_tenancy.resolvers import Resolver
@@ -34,15 +37,25 @@ class Folder(TenantScoped, Base):
     __tablename__ = "folders"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    title: Mapped[str]
+    title: Mapped[str] = mapped_column(String(200))
 
 
 class Note(TenantScoped, Base):
     __tablename__ = "notes"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    text: Mapped[str] = mapped_column(unique=False)
+    text: Mapped[str] = mapped_column(String(200))
     folder_id: Mapped[int | None] = mapped_column(ForeignKey("folders.id"))
+
+
+class HeroBase(SQLModel):
+    metadata = MetaData()  # not the one that all SQLModels of a process share
+
+
+class Hero(HeroBase, table=True):
+    id: int | None = Field(default=None, primary_key=True)
+    tenant_id: str | None = Field(default=None, nullable=False, index=True, max_length=32)
+    name: str
 
 
 def make_tenancy(
@@ -52,9 +65,10 @@ def make_tenancy(
     metadata: Any = None,
     **given: Any,
 ) -> Tenancy:
-    """A Tenancy on SQLite in `folder`; what the settings know goes there, the rest to Tenancy."""
-    outer = {name: given.pop(name) for name in ("store", "clock", "now", "session_class") if name in given}
-    settings = TenancySettings(database_url=f"sqlite:///{folder}/tenancy.db", **given)
+    """A Tenancy on SQLite in `folder`, or at a `place`; what the settings know goes there, the rest to Tenancy."""
+    own = ("store", "clock", "now", "session_class", "placement")
+    outer = {name: given.pop(name) for name in own if name in given}
+    settings = TenancySettings(**{"database_url": f"sqlite:///{folder}/tenancy.db", **given})
     return Tenancy(settings, resolvers=resolvers, metadata=metadata or Base.metadata, **outer)
 
 
@@ -79,6 +93,17 @@ def make_app(tenancy: Tenancy, **middleware: Any) -> FastAPI:
         note = Note(text=text)
         session.add(note)
         await session.flush()
+        return {"id": note.id}
+
+    @app.get("/sync/notes")
+    def list_notes_in_a_thread(tenant: CurrentTenant, session: TenantSyncSession) -> dict[str, Any]:
+        return {"tenant": tenant.identifier, "notes": list(session.scalars(select(Note.text).order_by(Note.id)))}
+
+    @app.post("/sync/notes", status_code=201)
+    def add_note_in_a_thread(text: str, session: TenantSyncTransaction) -> dict[str, int]:
+        note = Note(text=text)
+        session.add(note)
+        session.flush()
         return {"id": note.id}
 
     return app

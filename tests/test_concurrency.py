@@ -3,6 +3,7 @@
 import asyncio
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import make_app, make_tenancy, named, running
@@ -19,10 +20,12 @@ def open_files(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("profile_cache_size", [100, 3])
-async def test_2000_mixed_requests_over_20_tenants_mix_no_rows(
-    tmp_path: Path, manager_type: str, profile_cache_size: int
+async def test_mixed_requests_over_20_tenants_mix_no_rows(
+    tmp_path: Path, place: dict[str, Any], profile_cache_size: int
 ) -> None:
-    tenancy = make_tenancy(tmp_path, manager_type=manager_type, profile_cache_size=profile_cache_size)
+    # Servers are put under load in test_load_on_postgresql.
+    requests = 200 if "database_url" in place else 600
+    tenancy = make_tenancy(tmp_path, **place, profile_cache_size=profile_cache_size)
     rng = random.Random(1)
     written: dict[str, list[str]] = {name: [] for name in TENANTS}
     slots = asyncio.Semaphore(50)
@@ -42,20 +45,20 @@ async def test_2000_mixed_requests_over_20_tenants_mix_no_rows(
     async with running(make_app(tenancy)) as client:
         for name in TENANTS:
             await tenancy.create_tenant(name)
-        await asyncio.gather(*(one_request(client, number) for number in range(2000)))
+        await asyncio.gather(*(one_request(client, number) for number in range(requests)))
         for name in TENANTS:
             notes = (await client.get("/notes", headers=named(name))).json()["notes"]
             assert sorted(notes) == sorted(written[name])
-        if manager_type == "basic":
+        if place["manager_type"] == "basic":
             assert tenancy.stats()["managers"]["MultitenantManager"]["open"] <= profile_cache_size
     assert open_files(tmp_path) == []
 
 
 @pytest.mark.parametrize(("identifier", "status"), [("acme", 200), ("nobody", 404)])
 async def test_500_first_requests_at_once_ask_the_store_once(
-    tmp_path: Path, manager_type: str, identifier: str, status: int
+    tmp_path: Path, place: dict[str, Any], identifier: str, status: int
 ) -> None:
-    tenancy = make_tenancy(tmp_path, manager_type=manager_type)
+    tenancy = make_tenancy(tmp_path, **place)
     async with running(make_app(tenancy)) as client:
         await tenancy.create_tenant("acme")
         before = tenancy.stats()["loads"]

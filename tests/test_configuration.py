@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -153,7 +154,7 @@ def test_a_password_in_a_url_object_survives_and_is_not_shown() -> None:
     url = URL.create("sqlite+aiosqlite", username="u", password="p@:/%", database="x.db")
     settings = TenancySettings(database_url=url)
     assert "p@:" not in repr(settings)
-    from fastapi_tenancy.engines import parse_url
+    from fastapi_tenancy.urls import parse_url
 
     assert parse_url(settings.database_url, "database_url").password == "p@:/%"
 
@@ -170,8 +171,8 @@ async def test_a_request_without_the_lifespan_says_what_was_forgotten(tmp_path: 
             await client.get("/whoami", headers=named("acme"))
 
 
-async def test_a_tenancy_can_be_opened_again(tmp_path: Path, manager_type: str) -> None:
-    tenancy = make_tenancy(tmp_path, manager_type=manager_type)
+async def test_a_tenancy_can_be_opened_again(tmp_path: Path, place: dict[str, Any]) -> None:
+    tenancy = make_tenancy(tmp_path, **place)
     app = make_app(tenancy)
     for number in range(3):
         async with running(app) as client:

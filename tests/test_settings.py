@@ -5,7 +5,9 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from servers import new_database, plain_role, rows_of
+from sqlalchemy import func, make_url, select, text
+from sqlalchemy.exc import ProgrammingError
 from support import Note, add_notes, make_app, make_tenancy, named, read_notes, running
 
 from fastapi_tenancy import TenancySettings, TenantNotFoundError, TenantUnavailableError
@@ -54,6 +56,89 @@ async def test_shared_isolation(tmp_path: Path, isolation: str) -> None:
     async with make_tenancy(tmp_path, manager_type="shared-profile", shared_isolation=isolation) as tenancy:
         acme = await tenancy.create_tenant("acme")
         assert acme.namespace == f"row/{acme.id}"
+
+
+@pytest.mark.parametrize("isolation", ["auto", "schema", "rls", "row"])
+async def test_shared_isolation_on_a_server(tmp_path: Path, postgresql_url: str, isolation: str) -> None:
+    url = plain_role(new_database(postgresql_url))
+    async with make_tenancy(
+        tmp_path, database_url=url, manager_type="shared-profile", shared_isolation=isolation
+    ) as tenancy:
+        acme = await tenancy.create_tenant("acme")
+        assert acme.namespace == f"{'schema' if isolation == 'auto' else isolation}/{acme.id}"
+
+
+async def test_extensions_schema(tmp_path: Path, postgresql_url: str) -> None:
+    url = new_database(postgresql_url)
+    shared = {"database_url": url, "manager_type": "shared-profile", "shared_isolation": "schema"}
+    async with make_tenancy(tmp_path, **shared, extensions_schema="extensions") as tenancy:
+        await tenancy.create_tenant("acme")
+        rows_of(url, "CREATE SCHEMA extensions")
+        rows_of(url, "CREATE FUNCTION extensions.twice(text) RETURNS text LANGUAGE sql AS $$ SELECT $1 || $1 $$")
+        async with tenancy.use("acme") as profile, profile.session() as session:
+            assert await session.scalar(select(func.twice("ab"))) == "abab"
+
+
+@pytest.mark.parametrize("found", [True, False])
+async def test_tenant_search_path(tmp_path: Path, postgresql_url: str, found: bool) -> None:
+    url = new_database(postgresql_url)
+    shared = {"database_url": url, "manager_type": "shared-profile", "shared_isolation": "schema"}
+    async with make_tenancy(tmp_path, **shared, tenant_search_path=found) as tenancy:
+        await tenancy.create_tenant("acme")
+        await add_notes(tenancy, "acme", "mine")
+        async with tenancy.use("acme") as profile, profile.session() as session:
+            query = session.scalars(text("SELECT text FROM notes"))
+            if found:
+                assert list(await query) == ["mine"]
+            else:
+                with pytest.raises(ProgrammingError, match="does not exist"):
+                    await query
+
+
+async def test_tenant_template(tmp_path: Path, postgresql_url: str) -> None:
+    url = new_database(postgresql_url)
+    template = new_database(postgresql_url)
+    rows_of(template, "CREATE TABLE plans AS SELECT 'pro' AS name")
+    async with make_tenancy(tmp_path, database_url=url, tenant_template=make_url(template).database) as tenancy:
+        await tenancy.create_tenant("acme")
+        async with tenancy.use("acme") as profile, profile.session() as session:
+            assert await session.scalar(text("SELECT name FROM plans")) == "pro"
+
+
+@pytest.mark.parametrize("own", [True, False])
+async def test_tenant_role(tmp_path: Path, postgresql_url: str, own: bool) -> None:
+    async with make_tenancy(tmp_path, database_url=new_database(postgresql_url), tenant_role=own) as tenancy:
+        acme = await tenancy.create_tenant("acme")
+        async with tenancy.use("acme") as profile, profile.session() as session:
+            assert await session.scalar(text("SELECT current_user")) == (f"t_{acme.id}" if own else "postgres")
+        await tenancy.delete_tenant("acme", drop_data=True)
+
+
+async def test_connection_budget(tmp_path: Path, postgresql_url: str) -> None:
+    url = new_database(postgresql_url)
+    async with make_tenancy(tmp_path, database_url=url, connection_budget=2, pool_timeout=0.05) as tenancy:
+        await tenancy.create_tenant("acme")
+        async with tenancy.use("acme") as profile, profile.session() as one, profile.session() as two:
+            await one.scalars(select(Note))
+            await two.scalars(select(Note))
+            with pytest.raises(TenantUnavailableError, match="connection_budget"):
+                async with profile.session() as three:
+                    await three.scalars(select(Note))
+        assert [server["limit"] for server in tenancy.stats()["servers"].values()] == [2]
+
+
+@pytest.mark.parametrize("pooler", ["none", "transaction"])
+async def test_pooler(tmp_path: Path, postgresql_url: str, pooler: str) -> None:
+    url = new_database(postgresql_url)
+    async with make_tenancy(tmp_path, database_url=url, pooler=pooler, pool_size=1) as tenancy:
+        await tenancy.create_tenant("acme")
+        async with tenancy.use("acme") as profile:
+            for _ in range(10):
+                async with profile.transaction() as session:  # psycopg forgets what it prepared at a rollback
+                    await session.scalars(select(Note))
+            async with profile.session() as session:
+                prepared = await session.scalar(text("SELECT count(*) FROM pg_prepared_statements"))
+    assert bool(prepared) is (pooler == "none")
 
 
 async def test_default_settings(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 A block of Python is executed in the page's namespace; one with a file name is that file (", continued" appends to it).
 In a `console` block, `$` begins a command: `curl` is sent to the application that `uvicorn` named, and what is printed
-under it has to be its answer. Each page has a folder of its own.
+under it has to be its answer. Each page has a folder of its own, and where it names a PostgreSQL server, as
+postgresql://app:secret@localhost/app, a fresh database of the test server takes its place.
 """
 
 import argparse
@@ -15,12 +16,14 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from fastapi.testclient import TestClient
+from servers import drop_database, new_database, plain_role, rows_of
+from sqlalchemy import make_url
 from sqlmodel import SQLModel
 
 ROOT = Path(__file__).parents[2]
@@ -29,8 +32,11 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 BLOCK = re.compile(
     r"^```(?P<language>\w*)(?: title=\"(?P<title>[^\"]+)\")?\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
 )
-NOT_RUN = {"ini", "mermaid", "nginx", "text"}  # pictures, and what is for other programs
+NOT_RUN = {"ini", "mermaid", "nginx", "sql", "text"}  # pictures, and what is for other programs
 OTHERS_COMMANDS = {"cd", "mkdir", "pip", "python3", "."}  # set-up of the reader's machine
+
+PLACEHOLDER = re.compile(r"postgresql://app:secret@(?P<host>[\w.-]+)(?P<port>:\d+)?/(?P<database>[\w{}]+)")
+SERVERS = {None: "postgresql_url", ":6432": "pgbouncer_url"}  # by the port that the page names
 
 
 @dataclass(frozen=True)
@@ -48,16 +54,48 @@ def blocks(page: Path) -> Iterator[Block]:
         yield Block(found["language"], found["title"], found["code"], line)
 
 
+class Databases:
+    """The databases of one page: one for each host that it names, and of a role that is no superuser."""
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        self._request = request
+        self._urls: dict[str, str] = {}
+        self._server = ""
+
+    def fill_in(self, code: str) -> str:
+        return PLACEHOLDER.sub(self._real, code)
+
+    def drop(self) -> None:
+        for url in self._urls.values():
+            role = make_url(url).username
+            for (name,) in rows_of(self._server, OWNED.format(role=role)):
+                drop_database(make_url(self._server).set(database=name).render_as_string(hide_password=False))
+
+    def _real(self, found: re.Match[str]) -> str:
+        host = f"{found['host']}{found['port']}"
+        if host not in self._urls:
+            self._server = self._request.getfixturevalue(SERVERS[found["port"]])
+            self._urls[host] = plain_role(new_database(self._server), createdb=True, createrole=True)
+        url = self._urls[host].replace("+psycopg", "")
+        # The database of a tenant bears the name that the page gives it.
+        return f"{url.rpartition('/')[0]}/{found['database']}" if "{" in found["database"] else url
+
+
+OWNED = "SELECT datname FROM pg_database WHERE pg_get_userbyid(datdba) = '{role}'"
+
+
 class Reader:
     """Somebody who follows one page, in the folder that is the current one."""
 
-    def __init__(self, page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, page: Path, databases: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
         self.page = page
+        self._databases = databases
         self.namespace = ModuleType("page_of_the_documentation")
         self.app = ""
         self._monkeypatch = monkeypatch
 
     def follow(self, block: Block) -> None:
+        block = replace(block, code=self._databases.fill_in(block.code))
         {"python": self.python, "console": self.console}[block.language](block)
 
     def python(self, block: Block) -> None:
@@ -137,17 +175,21 @@ def make_targets() -> set[str]:
 
 
 @pytest.fixture
-def reader_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], Reader]]:
+def reader_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Callable[[Path], Reader]]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     modules, tables = set(sys.modules), set(SQLModel.metadata.tables)
+    databases = Databases(request)
 
     def reader_of(page: Path) -> Reader:
-        reader = Reader(page, monkeypatch)
+        reader = Reader(page, databases, monkeypatch)
         monkeypatch.setitem(sys.modules, reader.namespace.__name__, reader.namespace)
         return reader
 
     yield reader_of
+    databases.drop()
     for name in set(sys.modules) - modules:
         if str(getattr(sys.modules[name], "__file__", None)).startswith(str(tmp_path)):
             del sys.modules[name]

@@ -1,30 +1,18 @@
 """What an endpoint gets from TenantSession, TenantTransaction and CurrentProfile."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 from fastapi import Depends, HTTPException
 from fastapi.responses import JSONResponse
-from sqlalchemy import MetaData, select
-from sqlmodel import Field, SQLModel
+from sqlalchemy import select
 from sqlmodel import select as sqlmodel_select
 from sqlmodel.ext.asyncio.session import AsyncSession as SQLModelSession
-from support import Note, add_notes, client_of, make_app, make_tenancy, named, read_notes, running
+from support import Hero, HeroBase, Note, add_notes, client_of, make_app, make_tenancy, named, read_notes, running
 
 from fastapi_tenancy import CurrentProfile, Tenancy, TenantSession, TenantTransaction
 from fastapi_tenancy.dependencies import tenant_session
-
-
-class HeroBase(SQLModel):
-    metadata = MetaData()  # not the one that all SQLModels of a process share
-
-
-class Hero(HeroBase, table=True):
-    id: int | None = Field(default=None, primary_key=True)
-    tenant_id: str | None = Field(default=None, nullable=False, index=True, max_length=32)
-    name: str
-
 
 HeroSession = Annotated[SQLModelSession, Depends(tenant_session)]
 
@@ -121,8 +109,10 @@ async def test_objects_can_be_returned_after_the_commit(tenancy: Tenancy) -> Non
         assert (await client.post("/returned", headers=named("acme"))).json() == {"text": "kept"}
 
 
-async def test_the_profile_overlays_the_defaults_with_the_tenants_settings(tmp_path: Path, manager_type: str) -> None:
-    tenancy = make_tenancy(tmp_path, manager_type=manager_type, default_settings={"plan": "free", "seats": 3})
+async def test_the_profile_overlays_the_defaults_with_the_tenants_settings(
+    tmp_path: Path, place: dict[str, Any]
+) -> None:
+    tenancy = make_tenancy(tmp_path, **place, default_settings={"plan": "free", "seats": 3})
     app = make_app(tenancy)
 
     @app.get("/settings")
@@ -138,10 +128,8 @@ async def test_the_profile_overlays_the_defaults_with_the_tenants_settings(tmp_p
     assert after == {"tenant": "acme", "plan": "max", "seats": 3}
 
 
-async def test_sqlmodels_session_class_works(tmp_path: Path, manager_type: str) -> None:
-    tenancy = make_tenancy(
-        tmp_path, manager_type=manager_type, metadata=HeroBase.metadata, session_class=SQLModelSession
-    )
+async def test_sqlmodels_session_class_works(tmp_path: Path, place: dict[str, Any]) -> None:
+    tenancy = make_tenancy(tmp_path, **place, metadata=HeroBase.metadata, session_class=SQLModelSession)
     app = make_app(tenancy)
 
     @app.post("/heroes")
@@ -163,8 +151,8 @@ async def test_two_requests_of_one_tenant_never_share_a_connection(tenancy: Tena
         assert raw[0].driver_connection is not raw[1].driver_connection
 
 
-async def test_work_beyond_the_pool_gets_a_503_and_not_a_drivers_error(tmp_path: Path, manager_type: str) -> None:
-    tenancy = make_tenancy(tmp_path, manager_type=manager_type, pool_size=1, max_overflow=0, pool_timeout=0.01)
+async def test_work_beyond_the_pool_gets_a_503_and_not_a_drivers_error(tmp_path: Path, place: dict[str, Any]) -> None:
+    tenancy = make_tenancy(tmp_path, **place, pool_size=1, max_overflow=0, pool_timeout=0.3)
     async with running(make_app(tenancy)) as client:
         await tenancy.create_tenant("acme")
         async with tenancy.use("acme") as profile, profile.session() as busy:
