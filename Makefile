@@ -20,7 +20,7 @@ demo: $(VENV)/.demo
 	$(BIN)/python -m examples.notes --port $(PORT) --data demo-data
 
 test: check docs
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2
 
 check: $(READY)
 	$(BIN)/ruff check .
@@ -34,6 +34,7 @@ bench: $(READY)
 	$(INSTALL) --group bench
 	$(BIN)/python benchmarks/caches.py
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/postgres.py
 
 clean:
 	rm -rf $(VENV) demo-data data site dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
