@@ -106,7 +106,9 @@ def make_parent(file: Path, setting: str) -> None:
 
 def server_of(url: URL) -> str:
     """Host and port, the same however they are written."""
-    return f"{url.host or 'localhost'}:{url.port or DEFAULT_PORTS[url.get_backend_name()]}".lower()
+    host = url.host or url.query.get("host") or url.query.get("unix_socket") or "localhost"
+    port = url.port or DEFAULT_PORTS[url.get_backend_name()]
+    return f"{host if isinstance(host, str) else ','.join(host)}:{port}".lower()
 
 
 def synchronous(url: URL) -> URL:

@@ -8,7 +8,7 @@ from sqlalchemy import URL
 
 from ...errors import ConfigurationError
 from ...tenant import Tenant
-from ...urls import DEFAULT_PORTS, is_sqlite, parse_url, sqlite_file
+from ...urls import is_sqlite, parse_url, server_of, sqlite_file
 from ..profile import RootProfile
 
 # What is possible, and how it is written.
@@ -104,7 +104,7 @@ class Addresses:
         if file is not None:
             return f"sqlite/{file.resolve()}"
         backend = "mysql" if url.get_backend_name() == "mariadb" else url.get_backend_name()
-        return f"{backend}/{_server_of(url)}/{url.database}"
+        return f"{backend}/{server_of(url)}/{url.database}"
 
     def of(self, tenant: Tenant) -> Address:
         """The tenant's address.
@@ -155,12 +155,6 @@ def _possible(text: str, setting: str) -> URL:
 
 def _maintenance_of(url: URL) -> tuple[URL, ...]:
     return tuple(url.set(database=name) for name in _MAINTENANCE.get(url.get_backend_name(), ()))
-
-
-def _server_of(url: URL) -> str:
-    host = url.host or url.query.get("host") or url.query.get("unix_socket") or "localhost"
-    port = url.port or DEFAULT_PORTS[url.get_backend_name()]
-    return f"{host if isinstance(host, str) else ','.join(host)}:{port}".lower()
 
 
 def _role_of(tenant: Tenant) -> str:

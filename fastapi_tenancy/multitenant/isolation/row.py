@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from sqlalchemy import URL, ClauseElement, Column, Connection, MetaData, delete, event, inspect
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 from sqlalchemy.sql import Insert, Update
@@ -78,6 +80,7 @@ class RowIsolation(Isolation):
         event.listen(sync, "connect", lambda *_: _write_names_strictly(dialect))
         type_compiler = derived(StrictTypeCompiler, type(dialect.type_compiler_instance))
         dialect.type_compiler_instance = dialect.type_compiler = type_compiler(dialect)
+        event.listen(dialect, "handle_error", _without_values)
         stay_with_the_tenant(sync)
 
     def sessionmaker(self, engine: AnyEngine, session_class: type[AsyncSession], tenant_id: str) -> Any:
@@ -87,6 +90,20 @@ class RowIsolation(Isolation):
         would change an object of another tenant finds no row, which SQLAlchemy reports as a `StaleDataError`.
         """
         return new_session(engine, session_class, tenant_id, _GUARDS)
+
+
+class ValueRefused(Exception):  # noqa: N818 - it takes the place of a driver's error, which SQLAlchemy wraps
+    """A database could not compute with a value; which one is not said."""
+
+
+def _without_values(context: ExceptionContext) -> BaseException | None:
+    """PostgreSQL may try a condition on other tenants' rows as well, and quotes the value with which that fails."""
+    error, state = context.sqlalchemy_exception, getattr(context.original_exception, "sqlstate", None) or ""
+    # <https://www.postgresql.org/docs/current/errcodes-appendix.html>: class 22 is "data exception"
+    if not isinstance(error, DBAPIError) or not state.startswith("22"):
+        return None
+    masked = ValueRefused(f"SQLSTATE {state}; what the server says may quote another tenant's row, so it is left out")
+    return type(error)(error.statement, error.params, masked, hide_parameters=error.hide_parameters)
 
 
 def _write_names_strictly(dialect: Any) -> None:
