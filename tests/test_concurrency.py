@@ -56,9 +56,9 @@ async def test_mixed_requests_over_20_tenants_mix_no_rows(
 
 @pytest.mark.parametrize(("identifier", "status"), [("acme", 200), ("nobody", 404)])
 async def test_500_first_requests_at_once_ask_the_store_once(
-    tmp_path: Path, place: dict[str, Any], identifier: str, status: int
+    tmp_path: Path, manager_type: str, identifier: str, status: int
 ) -> None:
-    tenancy = make_tenancy(tmp_path, **place)
+    tenancy = make_tenancy(tmp_path, manager_type=manager_type)
     async with running(make_app(tenancy)) as client:
         await tenancy.create_tenant("acme")
         before = tenancy.stats()["loads"]

@@ -24,7 +24,7 @@ def place(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
 class TestPooled(ManagerContract):
     """The contract of managers, with what has to be said in each transaction, and with databases that come and go."""
 
-    @pytest.fixture(params=["pgbouncer-basic", "pgbouncer-schema", "pgbouncer-rls"])
+    @pytest.fixture(params=["pgbouncer-basic", "pgbouncer-schema"])
     def place(self, request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
         with place_named(request.param, request) as settings:
             yield settings
