@@ -52,10 +52,7 @@ class Engines:
             ConfigurationError: the driver's synchronous counterpart is not installed.
         """
         url = synchronous(url)
-        options = self._options(url, starts_with, BlockingBudgetedPool)
-        if is_sqlite(url):
-            return prepared(create_engine(url, connect_args={"timeout": BUSY_TIMEOUT}, **options))
-        return create_engine(url, **options)
+        return open_sync_engine(url, **self._options(url, starts_with, BlockingBudgetedPool))
 
     def turns(self) -> asyncio.Semaphore:
         """As many turns as an engine has connections."""
@@ -105,6 +102,13 @@ def open_engine(url: URL, **options: Any) -> AsyncEngine:
     engine = create_async_engine(url, connect_args={"timeout": BUSY_TIMEOUT}, **options)
     prepared(engine.sync_engine)
     return engine
+
+
+def open_sync_engine(url: URL, **options: Any) -> Engine:
+    """As `open_engine`, for a URL with a synchronous driver."""
+    if not is_sqlite(url):
+        return create_engine(url, pool_pre_ping=True, **options)
+    return prepared(create_engine(url, connect_args={"timeout": BUSY_TIMEOUT}, **options))
 
 
 def connections_of(engine: AsyncEngine | Engine) -> int:

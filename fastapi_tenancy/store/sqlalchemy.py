@@ -1,24 +1,29 @@
 """The tenant store in a SQL database: SQLite, PostgreSQL or MariaDB."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import URL, RowMapping, Select, delete, insert, select, update
+from sqlalchemy import URL, Connection, RowMapping, Select, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from ..engines import open_engine
+from ..engines import open_engine, open_sync_engine
 from ..errors import ConfigurationError, NamespaceExistsError, TenantExistsError
 from ..migrations import upgrade_store_tables
-from ..sqlite import BEGIN_IMMEDIATE, enter_wal
+from ..sqlite import enter_wal
 from ..tenant import Tenant, TenantStatus, plain
-from ..urls import make_parent, parse_url, sqlite_file
+from ..urls import make_parent, parse_url, sqlite_file, synchronous
 from .base import RetainedNamespace, identifier_taken, namespace_taken, tenant_changed, tenant_gone
 from .models import aware, domains, naive, tenants
 from .sqlalchemy_domains import SQLAlchemyDomains
+from .transactions import InThreads, OnTheLoop, Transactions
 
+T = TypeVar("T")
+
+# Made once: to build a statement takes as long as to run it.
+_ADD = insert(tenants)
+_SAVE = update(tenants).where(tenants.c.id == bindparam("the_id"), tenants.c.version == bindparam("read_version"))
 _listed = select(tenants).where(tenants.c.identifier.is_not(None))
 
 
@@ -27,33 +32,35 @@ class SQLAlchemyTenantStore(SQLAlchemyDomains):
 
     Args:
         url: of the database.
-        open_engine: opens it; within a `Tenancy` that is `tenancy.engines.open`, so that one budget of connections
-            holds for all.
+        open_engine: opens it; within a `Tenancy` that is `tenancy.engines.open`, so that one budget of connections to a
+            server holds for all.
     """
 
     def __init__(self, url: str | URL, *, open_engine: Callable[[URL], AsyncEngine] = open_engine) -> None:
         self.url = url if isinstance(url, URL) else parse_url(url, "database_url")
         self._open_engine = open_engine
-        self._engine: AsyncEngine | None = None
+        self._transactions: Transactions | None = None
 
     async def open(self) -> None:
         file = sqlite_file(self.url)
         if file is not None:
             make_parent(file, "database_url")
-        self._engine = self._open_engine(self.url)
-        await enter_wal(self._engine)
-        async with self._write() as connection:
-            await connection.run_sync(upgrade_store_tables)
+        engine = self._open_engine(self.url)
+        self._transactions = OnTheLoop(engine)
+        await enter_wal(engine)
+        await self._write(upgrade_store_tables)
+        if file is not None:
+            await self.close()
+            self._transactions = InThreads(open_sync_engine(synchronous(self.url), hide_parameters=True))
 
     async def close(self) -> None:
-        if self._engine is not None:
-            await self._engine.dispose()
-            self._engine = None
+        transactions, self._transactions = self._transactions, None
+        if transactions is not None:
+            await transactions.close()
 
     async def add(self, tenant: Tenant) -> None:
         try:
-            async with self._write() as connection:
-                await connection.execute(insert(tenants).values(_to_row(tenant)))
+            await self._write(lambda connection: connection.execute(_ADD, _to_row(tenant)))
         except IntegrityError as error:
             raise await self._clash(tenant) from error
 
@@ -73,13 +80,12 @@ class SQLAlchemyTenantStore(SQLAlchemyDomains):
 
     async def save(self, tenant: Tenant) -> Tenant:
         saved = replace(tenant, version=tenant.version + 1)
-        mine = (tenants.c.id == tenant.id) & (tenants.c.version == tenant.version)
+        row = {**_to_row(saved), "the_id": tenant.id, "read_version": tenant.version}
         try:
-            async with self._write() as connection:
-                result = await connection.execute(update(tenants).where(mine).values(_to_row(saved)))
+            changed = await self._write(lambda connection: connection.execute(_SAVE, row).rowcount)
         except IntegrityError as error:
             raise await self._clash(tenant) from error
-        if result.rowcount == 1:
+        if changed == 1:
             return saved
         if await self.get(tenant.id) is None:
             raise tenant_gone(tenant)
@@ -88,33 +94,34 @@ class SQLAlchemyTenantStore(SQLAlchemyDomains):
     async def remove(self, tenant: Tenant, *, keep_namespace: bool) -> None:
         this = tenants.c.id == tenant.id
         retired = {"identifier": None, "former_identifier": tenant.identifier, "version": tenants.c.version + 1}
-        async with self._write() as connection:
+
+        def work(connection: Connection) -> None:
             if keep_namespace:
-                await connection.execute(update(tenants).where(this, tenants.c.identifier.is_not(None)).values(retired))
-                await connection.execute(delete(domains).where(domains.c.tenant_id == tenant.id))
+                connection.execute(update(tenants).where(this, tenants.c.identifier.is_not(None)).values(retired))
+                connection.execute(delete(domains).where(domains.c.tenant_id == tenant.id))
             else:  # the domains go with it, by their foreign key
-                await connection.execute(delete(tenants).where(this))
+                connection.execute(delete(tenants).where(this))
+
+        await self._write(work)
 
     async def retained(self) -> Sequence[RetainedNamespace]:
         kept = ("id", "former_identifier", "namespace", "database_url", "manager_type")
         query = select(*(tenants.c[name] for name in kept)).where(tenants.c.identifier.is_(None)).order_by(tenants.c.id)
         return [RetainedNamespace(*row.values()) for row in await self._rows(query)]
 
-    def _connected(self) -> AsyncEngine:
-        if self._engine is None:
+    def _connected(self) -> Transactions:
+        if self._transactions is None:
             # Loud, as it mostly means that a test or a server did not run the lifespan.
             raise ConfigurationError(
                 "the tenancy is not open; give FastAPI(lifespan=tenancy.lifespan), or write: async with tenancy"
             )
-        return self._engine
+        return self._transactions
 
-    def _write(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        return self._connected().execution_options(**BEGIN_IMMEDIATE).begin()
+    async def _write(self, work: Callable[[Connection], T]) -> T:
+        return await self._connected().write(work)
 
     async def _rows(self, query: Select[Any]) -> Sequence[RowMapping]:
-        async with self._connected().connect() as connection:
-            rows: Sequence[RowMapping] = (await connection.execute(query)).mappings().all()
-        return rows
+        return await self._connected().read(lambda connection: connection.execute(query).mappings().all())
 
     async def _one(self, query: Select[Any]) -> Tenant | None:
         rows = await self._rows(query)

@@ -1,23 +1,23 @@
 """The tenants' domains in a SQL database."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, RowMapping, Select, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .domain import Domain, DomainStatus, domain_changed, host_taken
 from .models import aware, domains, naive, tenants
+
+T = TypeVar("T")
 
 
 class SQLAlchemyDomains(ABC):
     """The part of a SQL store that is a `DomainStore`, in the table `tenancy_domains`."""
 
     @abstractmethod
-    def _write(self) -> AbstractAsyncContextManager[AsyncConnection]: ...
+    async def _write(self, work: Callable[[Connection], T]) -> T: ...
 
     @abstractmethod
     async def _rows(self, query: Select[Any]) -> Sequence[RowMapping]: ...
@@ -25,11 +25,14 @@ class SQLAlchemyDomains(ABC):
     async def add_domain(self, domain: Domain) -> None:
         # The lock holds off a deletion, which would leave nobody to whom the new claim belongs.
         owner = select(tenants.c.id).where(tenants.c.id == domain.tenant_id, tenants.c.identifier.is_not(None))
+
+        def work(connection: Connection) -> None:
+            if connection.execute(owner.with_for_update(read=True)).first() is None:
+                raise domain_changed(domain)
+            connection.execute(insert(domains).values(_to_row(domain)))
+
         try:
-            async with self._write() as connection:
-                if (await connection.execute(owner.with_for_update(read=True))).first() is None:
-                    raise domain_changed(domain)
-                await connection.execute(insert(domains).values(_to_row(domain)))
+            await self._write(work)
         except IntegrityError as error:
             raise domain_changed(domain) from error
 
@@ -44,28 +47,29 @@ class SQLAlchemyDomains(ABC):
         return [_to_domain(row) for row in await self._rows(query)]
 
     async def change_domain(self, before: Domain, after: Domain) -> None:
+        change = update(domains).where(_is(before)).values(_to_row(after))
         try:
-            async with self._write() as connection:
-                result = await connection.execute(update(domains).where(_is(before)).values(_to_row(after)))
+            changed = await self._write(lambda connection: connection.execute(change).rowcount)
         except IntegrityError as error:
             raise host_taken(after.host) from error
-        if result.rowcount != 1:
+        if changed != 1:
             raise domain_changed(before)
 
     async def make_primary(self, domain: Domain) -> None:
         siblings = domains.c.tenant_id == domain.tenant_id
-        async with self._write() as connection:
+        chosen = update(domains).where(_is(domain), domains.c.verified_host.is_not(None))
+
+        def work(connection: Connection) -> None:
             # One domain after the other: two at once in one statement would clash, if only for a moment.
-            await connection.execute(update(domains).where(siblings).values(primary_of=None))
-            chosen = update(domains).where(_is(domain), domains.c.verified_host.is_not(None))
-            result = await connection.execute(chosen.values(primary_of=domain.tenant_id))
-            if result.rowcount != 1:
+            connection.execute(update(domains).where(siblings).values(primary_of=None))
+            if connection.execute(chosen.values(primary_of=domain.tenant_id)).rowcount != 1:
                 raise domain_changed(domain)
 
+        await self._write(work)
+
     async def remove_domain(self, domain: Domain) -> None:
-        async with self._write() as connection:
-            mine = (domains.c.tenant_id == domain.tenant_id) & (domains.c.host == domain.host)
-            await connection.execute(delete(domains).where(mine))
+        mine = (domains.c.tenant_id == domain.tenant_id) & (domains.c.host == domain.host)
+        await self._write(lambda connection: connection.execute(delete(domains).where(mine)))
 
     async def _first(self, query: Select[Any]) -> Domain | None:
         rows = await self._rows(query)

@@ -94,8 +94,9 @@ async def test_tables_of_a_newer_version_are_refused(tmp_path: Path) -> None:
 async def test_sqlite_runs_in_wal_with_foreign_keys(tmp_path: Path) -> None:
     store = SQLAlchemyTenantStore(f"sqlite:///{tmp_path}/store.db")
     await store.open()
-    async with store._connected().connect() as connection:
-        pragmas = [(await connection.exec_driver_sql(f"PRAGMA {name}")).scalar() for name in PRAGMAS]
+    pragmas = await store._connected().read(
+        lambda connection: [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in PRAGMAS]
+    )
     await store.close()
     assert dict(zip(PRAGMAS, pragmas, strict=True)) == {"journal_mode": "wal", "foreign_keys": 1, "busy_timeout": 15000}
 

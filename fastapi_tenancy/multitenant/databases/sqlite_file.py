@@ -5,10 +5,11 @@ import os
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
+from uuid import uuid4
 
 from sqlalchemy import create_engine, insert, select
 
-from ...errors import NamespaceMissingError
+from ...errors import ConfigurationError, NamespaceMissingError
 from ...sqlite import enter_wal
 from ...tenant import Tenant
 from ...urls import existing_sqlite, make_parent, sqlite_file
@@ -19,8 +20,10 @@ from .addresses import Address
 from .base import Databases, shape_of, taken
 
 _owner = owner_table()
-_MARK = str(insert(_owner))
 _OWNER = str(select(_owner.c.tenant_id))
+
+# Whose the finished file is, until a copy is made: as long as an id, so that its bytes can be put in their place.
+_NOBODY = uuid4().hex.encode()
 
 # Which journal a file has: <https://www.sqlite.org/fileformat.html#file_format_version_numbers>
 _FORMAT_VERSIONS, _WAL = slice(18, 20), b"\x02\x02"
@@ -35,21 +38,16 @@ class SQLiteFiles(Databases):
 
     async def create(self, address: Address, tenant: Tenant) -> None:
         file = _file(address)
-        make_parent(file, "tenant_database_url")
         if file.exists():
             if await asyncio.to_thread(_owner_of, file) != tenant.id:
                 raise taken(file, tenant)
             return
-        draft = _draft(file)
+        content = (await self._template_file()).replace(_NOBODY, _as_long_as(_NOBODY, tenant.id))
         try:
-            with draft.open("wb") as target:
-                target.write(_marked(await self._template_file(), tenant))
-                target.flush()
-                await asyncio.to_thread(os.fsync, target.fileno())
-            # The file is there whole or not at all, also after a kill.
-            draft.rename(file)
-        finally:
-            _unlink(draft)
+            await asyncio.to_thread(_write, file, content)
+        except OSError:
+            make_parent(file, "tenant_database_url")  # says what is wrong with it, if anything
+            await asyncio.to_thread(_write, file, content)
 
     async def open(self, address: Address, tenant: Tenant) -> EnginePair:
         file = _file(address)
@@ -86,21 +84,32 @@ class SQLiteFiles(Databases):
         with engine.connect() as connection:
             self._metadata.create_all(connection)
             _owner.create(connection)
+            connection.execute(insert(_owner).values(tenant_id=_NOBODY.decode()))
             connection.commit()
             driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]  # pysqlite's
-            content = driver.serialize()
+            content = bytearray(driver.serialize())
         engine.dispose()
-        return content
+        content[_FORMAT_VERSIONS] = _WAL
+        return bytes(content)
 
 
-def _marked(content: bytes, tenant: Tenant) -> bytes:
-    with closing(sqlite3.connect(":memory:")) as connection:
-        connection.deserialize(content)
-        connection.execute(_MARK, (tenant.id,))
-        connection.commit()
-        marked = bytearray(connection.serialize())
-    marked[_FORMAT_VERSIONS] = _WAL
-    return bytes(marked)
+def _write(file: Path, content: bytes) -> None:
+    draft = _draft(file)
+    try:
+        with draft.open("wb") as target:
+            target.write(content)
+            target.flush()
+            os.fsync(target.fileno())
+        # The file is there whole or not at all, also after a kill.
+        draft.rename(file)
+    finally:
+        _unlink(draft)
+
+
+def _as_long_as(other: bytes, tenant_id: str) -> bytes:
+    if len(tenant_id.encode()) != len(other):
+        raise ConfigurationError(f"a tenant's id has {len(other)} characters, not {len(tenant_id)}")
+    return tenant_id.encode()
 
 
 def _file(address: Address) -> Path:
