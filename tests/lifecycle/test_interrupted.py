@@ -17,9 +17,11 @@ from fastapi_tenancy import (
     NamespaceMissingError,
     Tenancy,
     TenantConflictError,
+    TenantExistsError,
     TenantNotFoundError,
     TenantStatus,
     TenantUnavailableError,
+    lifecycle,
 )
 from fastapi_tenancy.multitenant import BaseMultitenantManager
 
@@ -96,6 +98,37 @@ async def test_a_tenant_that_is_being_created_is_not_served(tenancy: Tenancy, mo
         await creation
         late = await client.get("/whoami", headers=named("new"))
     assert (early.status_code, early.headers["retry-after"], late.status_code) == (503, "2", 200)
+
+
+async def test_a_creation_that_takes_long_shows_that_it_is_alive_and_is_not_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "_HEARTBEAT", 0.01)
+    moment = datetime.now(UTC)
+    async with make_tenancy(tmp_path, now=lambda: moment) as tenancy:
+        manager = manager_of(tenancy)
+        real, reached, go_on = manager.create_tenant, asyncio.Event(), asyncio.Event()
+
+        async def slow(tenant):
+            reached.set()
+            await go_on.wait()
+            await real(tenant)
+
+        monkeypatch.setattr(manager, "create_tenant", slow)
+        first = asyncio.create_task(tenancy.create_tenant("new"))
+        await reached.wait()
+        for _ in range(3):
+            moment += timedelta(seconds=60)
+            while (await tenancy.get_tenant("new")).updated_at != moment:
+                await asyncio.sleep(0.005)
+        second = asyncio.create_task(tenancy.create_tenant("new"))
+        await asyncio.wait({second}, timeout=0.1)
+        assert not second.done()
+        go_on.set()
+        created = await first
+        with pytest.raises(TenantExistsError):
+            await second
+        assert (await tenancy.get_tenant("new")) == created
 
 
 KILLED = """

@@ -1,6 +1,5 @@
 """Bind engines and sessions to a tenant: what every isolation, and a tenant alone in its database, has in common."""
 
-
 # The arguments that we only hand on are not spelt out.
 # mypy: disable-error-code="override"
 
@@ -27,7 +26,6 @@ _OWN = "_tenancy_pinned"  # the attribute of an engine that keeps what it was bo
 
 Listeners: TypeAlias = tuple[tuple[str, Callable[..., None]], ...]
 AnyEngine: TypeAlias = AsyncEngine | Engine
-NewSession: TypeAlias = async_sessionmaker[AsyncSession] | sessionmaker[Session]
 
 
 class StampingContext(DefaultExecutionContext):
