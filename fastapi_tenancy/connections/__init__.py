@@ -3,5 +3,6 @@
 from .asynchronous import BudgetedPool
 from .blocking import BlockingBudgetedPool
 from .budget import ConnectionBudget
+from .driver import codes_of
 
-__all__ = ["BlockingBudgetedPool", "BudgetedPool", "ConnectionBudget"]
+__all__ = ["BlockingBudgetedPool", "BudgetedPool", "ConnectionBudget", "codes_of"]

@@ -23,10 +23,15 @@ def is_refusal(error: BaseException, dialect: object) -> bool:
     return isinstance(error, (of_driver, OSError, EOFError)) or hasattr(error, "sqlstate")
 
 
+def codes_of(error: BaseException | None) -> tuple[object, ...]:
+    """By what the server calls a driver's error: PostgreSQL's SQLSTATE comes first, else MySQL's error number."""
+    state = getattr(error, "sqlstate", None)
+    return (*((state,) if state else ()), *getattr(error, "args", ())[:1])
+
+
 def unavailable(error: BaseException) -> TenantUnavailableError:
     """The 503 for a refused connection."""
-    codes = (getattr(error, "sqlstate", None), *error.args[:1])
-    if any(code in _NO_DATABASE for code in codes) or _NO_DATABASE_WORDS.search(str(error)):
+    if any(code in _NO_DATABASE for code in codes_of(error)) or _NO_DATABASE_WORDS.search(str(error)):
         return NamespaceMissingError(f"the database is not there: {error}")
     return TenantUnavailableError(f"the database server cannot be reached: {error}")
 

@@ -5,10 +5,10 @@
 # mypy: disable-error-code="no-untyped-call"
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import ClauseElement, Connection, Dialect, MetaData, Table, util
 from sqlalchemy.dialects.postgresql import DOMAIN, ENUM
@@ -16,6 +16,21 @@ from sqlalchemy.engine.mock import MockConnection
 from sqlalchemy.sql.compiler import IdentifierPreparer
 from sqlalchemy.sql.ddl import ExecutableDDLElement, SchemaGenerator
 from sqlalchemy.types import SchemaType
+
+T = TypeVar("T")
+
+
+class MadeOnce(Generic[T]):
+    """Keeps what was made of tables, until the application has added to them."""
+
+    def __init__(self) -> None:
+        self._made: tuple[object, T] | None = None
+
+    def get(self, tables: Iterable[Table], make: Callable[[], T]) -> T:
+        shape = [(table, len(table.columns), len(table.indexes), len(table.constraints)) for table in tables]
+        if self._made is None or self._made[0] != shape:
+            self._made = shape, make()
+        return self._made[1]
 
 
 def create_tables(

@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Collection, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, ClassVar, TypeVar
 
-from sqlalchemy import URL, ColumnClause, MetaData, select
+from sqlalchemy import URL, ColumnClause, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ...connections import codes_of
 from ...errors import ConfigurationError, NamespaceExistsError, NamespaceMissingError, TenantUnavailableError
 from ...tenant import Tenant
 from ..engine_pair import EnginePair
@@ -124,21 +125,13 @@ def draft_of(tenant: Tenant) -> str:
     return f"t_{tenant.id}_provisioning"
 
 
-def shape_of(metadata: MetaData) -> object:
-    """Something that is another after the application has added to its tables."""
-    return [
-        (name, len(table.columns), len(table.indexes), len(table.constraints))
-        for name, table in metadata.tables.items()
-    ]
-
-
 def taken(what: object, tenant: Tenant) -> NamespaceExistsError:
     return NamespaceExistsError(f"{what} is there already and is not of {tenant.identifier!r}; move it away")
 
 
 def error_code(error: DBAPIError) -> object:
     """PostgreSQL's SQLSTATE or MySQL's error number."""
-    return getattr(error.orig, "sqlstate", None) or next(iter(error.orig.args if error.orig else ()), None)
+    return next(iter(codes_of(error.orig)), None)
 
 
 def quoted(connection: AsyncConnection, statement: str, **names: str) -> str:

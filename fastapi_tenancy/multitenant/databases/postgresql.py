@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections import defaultdict
 from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
 
 from sqlalchemy import Connection, column, table, text
 from sqlalchemy.exc import DBAPIError
@@ -16,7 +17,7 @@ from ..owner import mark, owner_at_once, owner_of
 from ..profile import RootProfile
 from . import roles
 from .addresses import Address
-from .base import ServerDatabases, draft_of, error_code, quoted, shape_of, taken
+from .base import ServerDatabases, draft_of, error_code, quoted, taken
 
 _IN_USE, _MISSING, _DUPLICATE = "55006", "3D000", "42P04"
 
@@ -38,7 +39,7 @@ class PostgreSQLDatabases(ServerDatabases):
         super().__init__(root_profile)
         self._template = root_profile.settings.tenant_template
         self._keeps_roles_out = root_profile.settings.tenant_role
-        self._script: tuple[object, str] | None = None
+        self._script = ddl.MadeOnce[str]()
         self._turns: defaultdict[str | None, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def create(self, address: Address, tenant: Tenant) -> None:
@@ -105,24 +106,21 @@ class PostgreSQLDatabases(ServerDatabases):
                 f"tenant_template names {self._template!r}, the database of a tenant; name one that belongs to nobody"
             )
         if self._template is None and not ddl.runs_python(self._metadata, self._metadata.tables.values()):
-            ddl.run_script(connection, self._script_for(connection))
+            script = self._script.get(self._metadata.tables.values(), partial(self._render, connection))
+            ddl.run_script(connection, script)
         else:
             self._metadata.create_all(connection, checkfirst=self._template is not None)
         mark(connection, tenant.id)
         if address.role is not None:
             roles.let_use(connection, address.role)
 
-    def _script_for(self, connection: Connection) -> str:
-        """What creates the tables, in one round trip; rendered again where the application has added to them."""
-        dialect, shape = connection.dialect, shape_of(self._metadata)
-        if self._script is None or self._script[0] != shape:
-            theirs = type(dialect.identifier_preparer)
-            # A script has no parameters, so that a % in it means itself.
-            plain = ddl.dialect_with(dialect, theirs, paramstyle="named", positional=False)
-            schema = dialect.default_schema_name or "public"
-            tables = ddl.rendered_tables(plain, schema, self._metadata, self._metadata.sorted_tables)
-            self._script = shape, "\n;\n".join(tables)
-        return self._script[1]
+    def _render(self, connection: Connection) -> str:
+        """What creates the tables, in one round trip."""
+        dialect = connection.dialect
+        # A script has no parameters, so that a % in it means itself.
+        plain = ddl.dialect_with(dialect, type(dialect.identifier_preparer), paramstyle="named", positional=False)
+        schema = dialect.default_schema_name or "public"
+        return "\n;\n".join(ddl.rendered_tables(plain, schema, self._metadata, self._metadata.sorted_tables))
 
     async def _rename(self, server: AsyncConnection, draft: str, address: Address, tenant: Tenant) -> None:
         await server.execute(_DISCONNECT, {"name": draft})

@@ -13,11 +13,12 @@ from ...errors import ConfigurationError, NamespaceMissingError
 from ...sqlite import enter_wal
 from ...tenant import Tenant
 from ...urls import existing_sqlite, make_parent, sqlite_file
+from ..ddl import MadeOnce
 from ..engine_pair import EnginePair
 from ..owner import owner_table
 from ..profile import RootProfile
 from .addresses import Address
-from .base import Databases, shape_of, taken
+from .base import Databases, taken
 
 _owner = owner_table()
 _OWNER = str(select(_owner.c.tenant_id))
@@ -34,7 +35,7 @@ class SQLiteFiles(Databases):
 
     def __init__(self, root_profile: RootProfile) -> None:
         super().__init__(root_profile)
-        self._empty: tuple[object, bytes] | None = None
+        self._template = MadeOnce[bytes]()
 
     async def create(self, address: Address, tenant: Tenant) -> None:
         file = _file(address)
@@ -42,12 +43,11 @@ class SQLiteFiles(Databases):
             if await asyncio.to_thread(_owner_of, file) != tenant.id:
                 raise taken(file, tenant)
             return
-        content = (await self._template_file()).replace(_NOBODY, _as_long_as(_NOBODY, tenant.id))
         try:
-            await asyncio.to_thread(_write, file, content)
+            await asyncio.to_thread(self._copy, file, tenant)
         except OSError:
             make_parent(file, "tenant_database_url")  # says what is wrong with it, if anything
-            await asyncio.to_thread(_write, file, content)
+            await asyncio.to_thread(self._copy, file, tenant)
 
     async def open(self, address: Address, tenant: Tenant) -> EnginePair:
         file = _file(address)
@@ -72,12 +72,9 @@ class SQLiteFiles(Databases):
                 raise taken(file, tenant)
             _unlink(file)
 
-    async def _template_file(self) -> bytes:
-        """What a new file holds; made once, and again where the application has added to its tables."""
-        shape = shape_of(self._metadata)
-        if self._empty is None or self._empty[0] != shape:
-            self._empty = shape, await asyncio.to_thread(self._build)
-        return self._empty[1]
+    def _copy(self, file: Path, tenant: Tenant) -> None:
+        template = self._template.get(self._metadata.tables.values(), self._build)
+        _write(file, template.replace(_NOBODY, _as_long_as(_NOBODY, tenant.id)))
 
     def _build(self) -> bytes:
         engine = create_engine("sqlite://")

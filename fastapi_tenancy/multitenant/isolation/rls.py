@@ -5,10 +5,11 @@
 
 from typing import Any, ClassVar
 
-from sqlalchemy import URL, Alias, Connection, Engine, MetaData, Table, delete, func, select, text
+from sqlalchemy import URL, Alias, Connection, Engine, MetaData, Table, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ...errors import ConfigurationError
+from ...migrations import exclusively
 from ...settings import TenancySettings
 from ...tenant import Tenant
 from .armed import arm
@@ -20,9 +21,6 @@ from .scoped import check_metadata, is_shared, tenant_columns
 from .sessions import AnyEngine, StampingContext, compile_with, new_session, stay_with_the_tenant, tenant_of
 from .stamping import StampingCompiler
 from .text import refuse
-
-# Any number will do, if nobody else locks it: the bytes of "tenanrls".
-_LOCK = 0x74656E616E726C73
 
 
 class RLSIsolation(Isolation):
@@ -59,7 +57,10 @@ class RLSIsolation(Isolation):
         Raises:
             ConfigurationError: tenants could not be kept apart; names each fault with the SQL that mends it.
         """
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        with exclusively(connection):
+            self._prepare(connection)
+
+    def _prepare(self, connection: Connection) -> None:
         if not has_all_tables(connection, self._metadata):
             self._metadata.create_all(connection)
         found = faults(connection, self._metadata)

@@ -21,10 +21,10 @@ from ...tenant import Tenant
 from .base import Isolation
 from .scoped import check_metadata, tenant_columns
 from .sessions import (
-    SCHEMAS_OPTION,
     AnyEngine,
     Listeners,
     StampingContext,
+    check_schemas,
     compile_with,
     derived,
     new_session,
@@ -32,6 +32,7 @@ from .sessions import (
     sync_engine,
     tenant_attributes,
     tenant_of,
+    write_names_as,
 )
 from .stamping import key_of
 from .statements import GuardingCompiler
@@ -75,9 +76,7 @@ class RowIsolation(Isolation):
         dialect: Any = sync.dialect
         refused = refusals(dialect.statement_compiler)
         compile_with(sync, GuardingCompiler, _GuardingContext, metadata=self._metadata, **refused)
-        _write_names_strictly(dialect)
-        # With its first connection, SQLAlchemy 2.0 may find another kind of server, and changes how it writes names.
-        event.listen(sync, "connect", lambda *_: _write_names_strictly(dialect))
+        write_names_as(sync, StrictPreparer)
         type_compiler = derived(StrictTypeCompiler, type(dialect.type_compiler_instance))
         dialect.type_compiler_instance = dialect.type_compiler = type_compiler(dialect)
         event.listen(dialect, "handle_error", _without_values)
@@ -106,12 +105,6 @@ def _without_values(context: ExceptionContext) -> BaseException | None:
     return type(error)(error.statement, error.params, masked, hide_parameters=error.hide_parameters)
 
 
-def _write_names_strictly(dialect: Any) -> None:
-    if not isinstance(dialect.identifier_preparer, StrictPreparer):
-        dialect.preparer = derived(StrictPreparer, type(dialect.identifier_preparer))
-        dialect.identifier_preparer = dialect.preparer(dialect)
-
-
 class _GuardingContext(StampingContext):
     """Checks what only the values tell; how the statement is made has been checked when it was compiled."""
 
@@ -121,27 +114,14 @@ class _GuardingContext(StampingContext):
             refuse_text(context.statement)
 
     @classmethod
-    def _init_compiled(
-        cls,
-        dialect: Any,
-        connection: Connection,
-        dbapi: Any,
-        options: Any,
-        compiled: Any,
-        parameters: Any,
-        statement: Any,
-        *args: Any,
-        **kw: Any,
-    ) -> Any:
+    def check_given(cls, connection: Connection, options: Any, compiled: Any, parameters: Any, statement: Any) -> None:
         tenant = tenant_of(connection)
-        if options.get(SCHEMAS_OPTION) != connection.get_execution_options().get(SCHEMAS_OPTION):
-            refuse("schema_translate_map would lead to other tables; leave it out")
+        check_schemas(connection, options)
         column = getattr(compiled, "written_column", None)
         if column is not None:
             for given in _given(column, parameters, statement):
                 if isinstance(given, ClauseElement) or given not in (None, tenant):
                     refuse(f"another tenant's id is given for {column}; leave it out")
-        return super()._init_compiled(dialect, connection, dbapi, options, compiled, parameters, statement, *args, **kw)
 
 
 def _given(column: Column[Any], parameters: Any, statement: Any) -> Iterator[Any]:

@@ -1,15 +1,16 @@
 """A schema for each tenant, with tables of its own, and sessions that reach no other."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 from uuid import uuid4
 
-from sqlalchemy import URL, Connection, Dialect, Engine, MetaData, event, insert, inspect, select, text
+from sqlalchemy import URL, Connection, Dialect, Engine, MetaData, insert, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.schema import CreateSchema
-from sqlalchemy.sql.compiler import IdentifierPreparer
 
+from ...connections import codes_of
 from ...errors import ConfigurationError, NamespaceExistsError, NamespaceMissingError
 from ...settings import TenancySettings
 from ...tenant import Tenant
@@ -20,7 +21,7 @@ from .base import Isolation
 from .places import Places, schema_named
 from .schema_servers import SERVERS
 from .schema_statements import PlacingPreparer, SchemaCompiler, SchemaContext
-from .sessions import AnyEngine, compile_with, derived, new_session, stay_with_the_tenant, tenant_of
+from .sessions import AnyEngine, compile_with, derived, new_session, stay_with_the_tenant, tenant_of, write_names_as
 
 # No such table, schema or database: PostgreSQL's SQLSTATE and MySQL's number.
 _MISSING = frozenset({"42P01", "3F000", 1146, 1049})
@@ -63,7 +64,7 @@ class SchemaIsolation(Isolation):
         self._metadata = metadata
         self._settings = settings
         self._places = Places(metadata, url.get_dialect()(), self._server.shared_schema(url))
-        self._script: tuple[object, str] | None = None
+        self._script = ddl.MadeOnce[str]()
 
     def tenants_url(self, url: URL) -> URL:
         # Without a default database, MySQL answers a bare name with "No database selected".
@@ -119,7 +120,7 @@ class SchemaIsolation(Isolation):
         try:
             owner = connection.scalar(select(owner_table(schema).c.tenant_id))
         except DBAPIError as error:
-            if _MISSING.isdisjoint((getattr(error.orig, "sqlstate", None), *getattr(error.orig, "args", ())[:1])):
+            if _MISSING.isdisjoint(codes_of(error.orig)):
                 raise
             owner = None
         if owner != tenant.id:
@@ -130,9 +131,7 @@ class SchemaIsolation(Isolation):
     def guard(self, engine: Engine) -> None:
         places = {"places": self._places}
         compile_with(engine, SchemaCompiler, type("SchemaContext", (SchemaContext,), places), **places)
-        self._place(engine)
-        # On its first connection, SQLAlchemy may find another kind of server, and changes how it writes names.
-        event.listen(engine, "connect", lambda *_: self._place(engine))
+        write_names_as(engine, PlacingPreparer, **places)
         stay_with_the_tenant(engine)
         if self._settings.tenant_search_path:
             arm(engine, self._path_of_the_tenant)
@@ -143,15 +142,6 @@ class SchemaIsolation(Isolation):
     def sessionmaker(self, engine: AnyEngine, session_class: type[AsyncSession], tenant_id: str) -> Any:
         """What opens the sessions of one tenant on a guarded engine; made once per profile, not per session."""
         return new_session(engine, session_class, tenant_id, schema_translate_map={None: schema_named(tenant_id)})
-
-    def _place(self, engine: Engine) -> None:
-        model = engine.dialect.identifier_preparer
-        if not isinstance(model, PlacingPreparer):
-            engine.dialect.identifier_preparer = ddl.preparer_like(model, self._preparer_of(model))
-
-    def _preparer_of(self, model: IdentifierPreparer) -> type[IdentifierPreparer]:
-        preparer: type[IdentifierPreparer] = derived(PlacingPreparer, type(model), places=self._places)
-        return preparer
 
     def _path_of_the_tenant(self, connection: Connection) -> Mapping[str, str]:
         return {"search_path": _path(schema_named(tenant_of(connection)), self._settings.extensions_schema)}
@@ -173,13 +163,12 @@ class SchemaIsolation(Isolation):
         return owner is not None
 
     def _script_for(self, connection: Connection, tenant_id: str) -> str:
-        tables = self._places.own_tables
-        shape = [(table, len(table.columns), len(table.constraints), len(table.indexes)) for table in tables]
-        if self._script is None or self._script[0] != shape:
-            self._script = shape, self._render(self._dialect_of(connection, paramstyle="named", positional=False))
-        return self._script[1].replace(_SOMEBODY, tenant_id)
+        return self._script.get(self._places.own_tables, partial(self._render, connection)).replace(
+            _SOMEBODY, tenant_id
+        )
 
-    def _render(self, dialect: Dialect) -> str:
+    def _render(self, connection: Connection) -> str:
+        dialect = self._dialect_of(connection, paramstyle="named", positional=False)
         schema, places, owner = schema_named(_SOMEBODY), self._places, owner_table()
         marked = insert(owner).values(tenant_id=_SOMEBODY)
         statements = [
@@ -202,8 +191,8 @@ class SchemaIsolation(Isolation):
 
     def _dialect_of(self, connection: Connection, **attributes: Any) -> Dialect:
         """The dialect of a connection of the deployment's, but aware of what is shared."""
-        dialect = connection.dialect
-        return ddl.dialect_with(dialect, self._preparer_of(dialect.identifier_preparer), **attributes)
+        theirs = type(connection.dialect.identifier_preparer)
+        return ddl.dialect_with(connection.dialect, derived(PlacingPreparer, theirs, places=self._places), **attributes)
 
     def _set_path(self, schema: str) -> str:
         """For names in the application's own DDL texts, which would else lead to the deployment's tables."""

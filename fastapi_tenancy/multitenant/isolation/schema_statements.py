@@ -11,7 +11,7 @@ from sqlalchemy.sql.compiler import IdentifierPreparer
 
 from .places import Places, schema_named
 from .schema_text import check_names, check_text
-from .sessions import SCHEMAS_OPTION, StampingContext, tenant_of
+from .sessions import StampingContext, check_schemas, tenant_of
 from .stamping import StampingCompiler
 from .text import check_function, refuse
 
@@ -93,21 +93,12 @@ class SchemaContext(StampingContext):
     def check_sent(cls, connection: Connection, context: Any) -> None:
         tenant_id = tenant_of(connection)
         if not isinstance(context.compiled, SchemaCompiler):
-            _check_options(connection, context.execution_options)
+            check_schemas(connection, context.execution_options)
             _check_uncompiled(context.statement.replace(schema_named(tenant_id), "own"), context.compiled, cls.places)
 
     @classmethod
-    def _init_compiled(
-        cls, dialect: Any, connection: Connection, dbapi: Any, options: Any, *args: Any, **kw: Any
-    ) -> Any:
-        _check_options(connection, options)
-        return super()._init_compiled(dialect, connection, dbapi, options, *args, **kw)
-
-
-def _check_options(connection: Connection, options: Any) -> None:
-    # SQLAlchemy hands on the very same map, unless another one was given.
-    if options.get(SCHEMAS_OPTION) is not connection.get_execution_options().get(SCHEMAS_OPTION):
-        refuse("schema_translate_map would lead to other tables; leave it out")
+    def check_given(cls, connection: Connection, options: Any, *_: object) -> None:
+        check_schemas(connection, options)
 
 
 def _check_uncompiled(statement: str, compiled: Any, places: Places) -> None:

@@ -12,8 +12,10 @@ from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Mapper, Session, sessionmaker
 from sqlalchemy.pool.base import _AdhocProxiedConnection
+from sqlalchemy.sql.compiler import IdentifierPreparer
 from sqlalchemy.util import immutabledict
 
+from ..ddl import preparer_like
 from ..hygiene import mark_traces
 from .scoped import fills_tenant_column, tenant_column
 from .stamping import StampingCompiler
@@ -43,6 +45,14 @@ class StampingContext(DefaultExecutionContext):
         """
 
     @classmethod
+    def check_given(cls, connection: Connection, options: Any, compiled: Any, parameters: Any, statement: Any) -> None:
+        """Refuse what only the options and values of this execution tell.
+
+        Raises:
+            IsolationError: as above.
+        """
+
+    @classmethod
     def _init_compiled(
         cls,
         dialect: Any,
@@ -51,16 +61,20 @@ class StampingContext(DefaultExecutionContext):
         options: Any,
         compiled: Any,
         parameters: Any,
+        statement: Any,
         *args: Any,
         **kw: Any,
     ) -> Any:
+        cls.check_given(connection, options, compiled, parameters, statement)
         names = getattr(compiled, "tenant_parameters", ())
         if names:
             tenant = dict.fromkeys(names, tenant_of(connection))
             parameters = [{**row, **tenant} for row in parameters] or [tenant]
-        context = super()._init_compiled(dialect, connection, dbapi, options, compiled, parameters, *args, **kw)
+        context = super()._init_compiled(
+            dialect, connection, dbapi, options, compiled, parameters, statement, *args, **kw
+        )
         cls.check_sent(connection, context)
-        if compiled.leaves_traces:
+        if getattr(compiled, "leaves_traces", True):
             mark_traces(connection, context.statement)
         return context
 
@@ -89,6 +103,26 @@ def compile_with(
     dialect.statement_compiler = derived(compiler, dialect.statement_compiler, **attributes)
     dialect.execution_ctx_cls = derived(context, dialect.execution_ctx_cls)
     engine.clear_compiled_cache()
+
+
+def write_names_as(engine: Engine, preparer: type[IdentifierPreparer], **attributes: Any) -> None:
+    """Make `engine` write names with ours in front of its dialect's own."""
+
+    def install(*_: object) -> None:
+        model = engine.dialect.identifier_preparer
+        if not isinstance(model, preparer):
+            engine.dialect.identifier_preparer = preparer_like(model, derived(preparer, type(model), **attributes))
+
+    install()
+    # On its first connection, SQLAlchemy may find another kind of server, and changes how it writes names.
+    event.listen(engine, "connect", install)
+
+
+def check_schemas(connection: Connection, options: Mapping[str, Any]) -> None:
+    """Refuse an execution's own `schema_translate_map`."""
+    # SQLAlchemy hands on the very same map, unless another one was given.
+    if options.get(SCHEMAS_OPTION) is not connection.get_execution_options().get(SCHEMAS_OPTION):
+        refuse("schema_translate_map would lead to other tables; leave it out")
 
 
 def derived(ours: type, theirs: type, **attributes: Any) -> Any:
