@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from places import PLACES, place_named
+from places import PLACES, places_fixture
 from servers import mariadb, pgbouncer, postgresql, redis
 from support import MANAGERS, make_tenancy
 
@@ -23,11 +23,7 @@ def manager_type(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=PLACES)
-def place(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
-    """Settings for each database, manager and isolation in turn, for `make_tenancy(tmp_path, **place)`."""
-    with place_named(request.param, request) as settings:
-        yield settings
+place = places_fixture(PLACES)  # each database, manager and isolation in turn
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Everywhere that tenants can be kept: each database, with each manager and isolation that it allows."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
@@ -52,6 +52,17 @@ def place_named(name: str, request: pytest.FixtureRequest) -> Iterator[dict[str,
         for tenant_id in _tenants_in(database):
             drop_database(make_url(database).set(database=f"t_{tenant_id}").render_as_string(hide_password=False))
         drop_database(database)
+
+
+def places_fixture(names: Iterable[str]) -> Any:
+    """A fixture `place`: the settings for each of the places in turn, for `make_tenancy(tmp_path, **place)`."""
+
+    @pytest.fixture(params=names, name="place")
+    def place(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
+        with place_named(request.param, request) as settings:
+            yield settings
+
+    return place
 
 
 def _tenants_in(database: str) -> list[str]:

@@ -25,6 +25,7 @@ from fastapi_tenancy import (
     TenantTransaction,
 )
 from fastapi_tenancy.resolvers import Resolver
+from fastapi_tenancy.testing import Note as ContractNote
 
 MANAGERS = ("basic", "shared-profile")
 
@@ -56,6 +57,14 @@ class Hero(HeroBase, table=True):
     id: int | None = Field(default=None, primary_key=True)
     tenant_id: str | None = Field(default=None, nullable=False, index=True, max_length=32)
     name: str
+
+
+# What the contract of managers asks for, with room for two profiles.
+CONTRACT = {
+    "metadata": ContractNote.metadata,
+    "profile_cache_size": 2,
+    "default_settings": {"plan": "none", "seats": 1},
+}
 
 
 def make_tenancy(

@@ -4,13 +4,12 @@ import asyncio
 import gc
 import random
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from places import place_named
+from places import place_named, places_fixture
 from servers import rows_of
 from sqlalchemy import func, make_url, select, text
 from sqlalchemy.exc import DBAPIError
@@ -24,10 +23,7 @@ TENANTS = [f"tenant-{number}" for number in range(20)]
 IDLE_IN_TRANSACTION = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"
 
 
-@pytest.fixture(params=["postgresql-schema", "postgresql-rls", "postgresql-row", "postgresql-basic"])
-def place(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
-    with place_named(request.param, request) as settings:
-        yield settings
+place = places_fixture(["postgresql-schema", "postgresql-rls", "postgresql-row", "postgresql-basic"])
 
 
 class Boom(Exception):

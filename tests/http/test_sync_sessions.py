@@ -2,13 +2,12 @@
 
 import asyncio
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
 from fastapi import Depends, HTTPException
-from places import PLACES, place_named
+from places import PLACES, places_fixture
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from sqlmodel import Session as SQLModelSession
@@ -27,7 +26,7 @@ from fastapi_tenancy import (
 from fastapi_tenancy.dependencies import tenant_sync_session
 from fastapi_tenancy.multitenant import Profile
 
-SYNC_PLACES = [name for name in PLACES if not name.startswith("mariadb")] + ["mariadb-schema"]
+place = places_fixture([name for name in PLACES if not name.startswith("mariadb")] + ["mariadb-schema"])
 
 HeroSession = Annotated[SQLModelSession, Depends(tenant_sync_session)]
 
@@ -41,12 +40,6 @@ async def test_a_thread_sees_what_a_coroutine_wrote_and_the_other_way_round(tena
     assert answer.json() == {"tenant": "acme", "notes": ["from a coroutine", "from a thread"]}
     assert await read_notes(tenancy, "acme") == ["from a coroutine", "from a thread"]
     assert await read_notes(tenancy, "globex") == ["secret"]
-
-
-@pytest.fixture(params=SYNC_PLACES)
-def place(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
-    with place_named(request.param, request) as settings:
-        yield settings
 
 
 @pytest.mark.parametrize("dependency", [TenantSyncSession, TenantSyncTransaction])

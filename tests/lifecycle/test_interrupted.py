@@ -30,6 +30,19 @@ def manager_of(tenancy: Tenancy) -> BaseMultitenantManager:
     return tenancy.provider.provide({})
 
 
+def held_up(manager: BaseMultitenantManager, monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, asyncio.Event]:
+    """Have creations wait: the first event tells that one began, the second lets it go on."""
+    real, reached, go_on = manager.create_tenant, asyncio.Event(), asyncio.Event()
+
+    async def slow(tenant):
+        reached.set()
+        await go_on.wait()
+        await real(tenant)
+
+    monkeypatch.setattr(manager, "create_tenant", slow)
+    return reached, go_on
+
+
 def files(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.glob("tenants/*"))
 
@@ -79,15 +92,7 @@ async def test_a_cancelled_creation_leaves_nothing(
 
 
 async def test_a_tenant_that_is_being_created_is_not_served(tenancy: Tenancy, monkeypatch: pytest.MonkeyPatch) -> None:
-    manager = manager_of(tenancy)
-    real, reached, go_on = manager.create_tenant, asyncio.Event(), asyncio.Event()
-
-    async def slow(tenant):
-        reached.set()
-        await go_on.wait()
-        await real(tenant)
-
-    monkeypatch.setattr(manager, "create_tenant", slow)
+    reached, go_on = held_up(manager_of(tenancy), monkeypatch)
     creation = asyncio.create_task(tenancy.create_tenant("new"))
     await reached.wait()
     with pytest.raises(TenantConflictError, match="is provisioning"):
@@ -106,15 +111,7 @@ async def test_a_creation_that_takes_long_shows_that_it_is_alive_and_is_not_take
     monkeypatch.setattr(lifecycle, "_HEARTBEAT", 0.01)
     moment = datetime.now(UTC)
     async with make_tenancy(tmp_path, now=lambda: moment) as tenancy:
-        manager = manager_of(tenancy)
-        real, reached, go_on = manager.create_tenant, asyncio.Event(), asyncio.Event()
-
-        async def slow(tenant):
-            reached.set()
-            await go_on.wait()
-            await real(tenant)
-
-        monkeypatch.setattr(manager, "create_tenant", slow)
+        reached, go_on = held_up(manager_of(tenancy), monkeypatch)
         first = asyncio.create_task(tenancy.create_tenant("new"))
         await reached.wait()
         for _ in range(3):

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import make_tenancy
+from support import CONTRACT, make_tenancy
 
 from fastapi_tenancy import Tenancy
-from fastapi_tenancy.testing import ManagerContract, Note
+from fastapi_tenancy.testing import ManagerContract
 
 
 class TestManagers(ManagerContract):
@@ -16,11 +16,5 @@ class TestManagers(ManagerContract):
 
     @pytest.fixture
     async def tenancy(self, tmp_path: Path, place: dict[str, Any]) -> AsyncIterator[Tenancy]:
-        async with make_tenancy(
-            tmp_path,
-            metadata=Note.metadata,
-            **place,
-            profile_cache_size=2,
-            default_settings={"plan": "none", "seats": 1},
-        ) as tenancy:
+        async with make_tenancy(tmp_path, **CONTRACT, **place) as tenancy:
             yield tenancy

@@ -1,43 +1,29 @@
 """Everything works by way of a PgBouncer that hands out connections by the transaction."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from places import POOLED_PLACES, place_named
+from places import POOLED_PLACES, place_named, places_fixture
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
-from support import add_notes, make_app, make_tenancy, named, running
+from support import CONTRACT, add_notes, make_app, make_tenancy, named, running
 
 from fastapi_tenancy import Tenancy
-from fastapi_tenancy.testing import ManagerContract, Note
+from fastapi_tenancy.testing import ManagerContract
+
+place = places_fixture(POOLED_PLACES)
 
 
-@pytest.fixture(params=POOLED_PLACES)
-def place(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
-    with place_named(request.param, request) as settings:
-        yield settings
-
-
+@pytest.mark.parametrize("place", ["pgbouncer-basic", "pgbouncer-schema"], indirect=True)
 class TestPooled(ManagerContract):
     """The contract of managers, with what has to be said in each transaction, and with databases that come and go."""
 
-    @pytest.fixture(params=["pgbouncer-basic", "pgbouncer-schema"])
-    def place(self, request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
-        with place_named(request.param, request) as settings:
-            yield settings
-
     @pytest.fixture
     async def tenancy(self, tmp_path: Path, place: dict[str, Any]) -> AsyncIterator[Tenancy]:
-        async with make_tenancy(
-            tmp_path,
-            metadata=Note.metadata,
-            profile_cache_size=2,
-            default_settings={"plan": "none", "seats": 1},
-            **place,
-        ) as tenancy:
+        async with make_tenancy(tmp_path, **CONTRACT, **place) as tenancy:
             yield tenancy
 
 

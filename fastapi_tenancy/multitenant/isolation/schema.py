@@ -163,9 +163,8 @@ class SchemaIsolation(Isolation):
         return owner is not None
 
     def _script_for(self, connection: Connection, tenant_id: str) -> str:
-        return self._script.get(self._places.own_tables, partial(self._render, connection)).replace(
-            _SOMEBODY, tenant_id
-        )
+        script = self._script.get(self._places.own_tables, partial(self._render, connection))
+        return script.replace(_SOMEBODY, tenant_id)
 
     def _render(self, connection: Connection) -> str:
         dialect = self._dialect_of(connection, paramstyle="named", positional=False)
