@@ -19,7 +19,7 @@ from .errors import ConfigurationError, TenantUnavailableError
 from .lifecycle import TenantLifecycle
 from .multitenant import DomainChecker, MultitenantManagerProvider, MultitenantRouteManager, Place, Profile, RootProfile
 from .openapi import document_tenant
-from .resolvers import HostResolver, Resolver, ResolverChain
+from .resolvers import Resolver, ResolverChain
 from .settings import TenancySettings
 from .store import DomainStore, RetainedNamespace, SQLAlchemyTenantStore, TenantStore
 from .tenant import Tenant, TenantStatus, check_identifier, check_name, check_settings
@@ -88,9 +88,7 @@ class Tenancy:
             self._domains = MultitenantRouteManager(
                 self.store, self.directory, self.settings, now, clock, domain_checker
             )
-        self.resolvers = ResolverChain(
-            [each.bound_to(self.domains.tenant_of) if isinstance(each, HostResolver) else each for each in resolvers]
-        )
+        self.resolvers = ResolverChain(resolvers, self)
         self.provider = MultitenantManagerProvider(root_profile)
         self.provider.provide({})  # a default manager that cannot work is refused now, not at the first request
         self._lifecycle = TenantLifecycle(self.directory, self.provider, now)

@@ -191,7 +191,7 @@ class TestHostResolver(ResolverContract):
             name, _, domain = host.partition(".")
             return tenant_named(name, id=name) if domain == "example.org" else None
 
-        return HostResolver().bound_to(find)
+        return HostResolver(find)
 
     def names(self, identifier: str) -> Scope:
         return request_scope(headers={"Host": f"{identifier}.example.org"})

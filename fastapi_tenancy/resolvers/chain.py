@@ -22,8 +22,8 @@ class ResolverChain:
 
     __slots__ = ("resolvers", "steps")
 
-    def __init__(self, resolvers: Sequence[Resolver]) -> None:
-        self.resolvers = tuple(resolvers)
+    def __init__(self, resolvers: Sequence[Resolver], tenancy: object = None) -> None:
+        self.resolvers = tuple(each.bound_to(tenancy) if hasattr(each, "bound_to") else each for each in resolvers)
         if not self.resolvers:
             raise ConfigurationError("no resolver is given; use resolvers=[HeaderResolver('X-Tenant-ID')]")
         for resolver in self.resolvers:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from starlette.types import Scope
 
@@ -16,6 +17,19 @@ _HOST = re.compile(r"([a-z0-9-]+(?:\.[a-z0-9-]+)+)\.?(?::[0-9]*)?")
 TenantOfHost = Callable[[str], Awaitable[Tenant | None]]
 
 
+class Domains(Protocol):
+    """What a host is asked of."""
+
+    async def tenant_of(self, host: str) -> Tenant | None: ...
+
+
+class HasDomains(Protocol):
+    """What a `HostResolver` needs of a `Tenancy`."""
+
+    @property
+    def domains(self) -> Domains: ...
+
+
 @dataclass(frozen=True, slots=True)
 class HostResolver:
     """The tenant is the one for which the request's host is verified; any other host names none.
@@ -25,9 +39,9 @@ class HostResolver:
 
     _find: TenantOfHost | None = field(default=None, repr=False)
 
-    def bound_to(self, find: TenantOfHost) -> "HostResolver":
+    def bound_to(self, tenancy: HasDomains) -> "HostResolver":
         """This resolver with the domains that it asks; `Tenancy` binds those that it is given."""
-        return HostResolver(find)
+        return HostResolver(tenancy.domains.tenant_of)
 
     def __call__(self, scope: Scope) -> Awaitable[Tenant | None] | None:
         if self._find is None:

@@ -98,7 +98,7 @@ def asked(*hosts: bytes) -> dict[str, object]:
 
 @pytest.mark.parametrize("host", [b"app.acme.com", b"APP.Acme.com", b"app.acme.com.", b"app.acme.com:8000"])
 async def test_the_resolver_asks_for_the_host_without_its_decoration(host: bytes) -> None:
-    found = HostResolver().bound_to(the_host)(asked(host))
+    found = HostResolver(the_host)(asked(host))
     assert found is not None
     assert await found == "app.acme.com"
 
@@ -122,16 +122,16 @@ async def test_the_resolver_asks_for_the_host_without_its_decoration(host: bytes
     ],
 )
 def test_a_host_that_can_be_nobodys_names_none(host: bytes) -> None:
-    assert HostResolver().bound_to(the_host)(asked(host)) is None
+    assert HostResolver(the_host)(asked(host)) is None
 
 
 def test_no_host_names_none() -> None:
-    assert HostResolver().bound_to(the_host)(asked()) is None
+    assert HostResolver(the_host)(asked()) is None
 
 
 def test_several_hosts_are_refused_equal_ones_too() -> None:
     with pytest.raises(InvalidIdentifierError):
-        HostResolver().bound_to(the_host)(asked(b"acme.com", b"acme.com"))
+        HostResolver(the_host)(asked(b"acme.com", b"acme.com"))
 
 
 def test_a_resolver_outside_a_tenancy_says_where_it_belongs() -> None:
