@@ -32,6 +32,8 @@ _SYNC_DRIVERS = {
     "mariadb+aiomysql": "mariadb+pymysql",
 }
 
+_BACKENDS = ("sqlite", "postgresql", "mysql", "mariadb")
+
 DEFAULT_PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}
 
 
@@ -39,8 +41,8 @@ def parse_url(text: str, setting: str) -> URL:
     """The URL that `text` means, with an asynchronous driver that is installed.
 
     Raises:
-        ConfigurationError: it is no URL, or its driver is unknown, synchronous or missing. The message never shows the
-            URL, which may hold a password.
+        ConfigurationError: it is no URL, or its database or driver is unknown, synchronous or missing. The message never
+            shows the URL, which may hold a password.
     """
     try:
         url = make_url(text)
@@ -49,6 +51,10 @@ def parse_url(text: str, setting: str) -> URL:
             f"{setting} is not a database URL; write it like sqlite+aiosqlite:///./data/tenancy.db"
         ) from error
     url = url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
+    if url.get_backend_name() not in _BACKENDS:
+        raise ConfigurationError(
+            f"{setting} is for the database {url.get_backend_name()!r}; use one of {', '.join(_BACKENDS)}"
+        )
     try:
         dialect = url.get_dialect().get_async_dialect_cls(url)
         dialect.import_dbapi()
