@@ -32,6 +32,7 @@ def scope(path, headers):
 SCOPES = {
     "header": lambda n: scope("/notes", [(b"host", b"example.com"), (b"x-tenant-id", b"tenant%d" % n)]),
     "subdomain": lambda n: scope("/notes", [(b"host", b"tenant%d.example.com" % n)]),
+    "host": lambda n: scope("/notes", [(b"host", b"tenant%d.example.com" % n)]),
     "path": lambda n: scope("/t/tenant%d/notes" % n, [(b"host", b"example.com")]),
 }
 
@@ -59,13 +60,16 @@ from datetime import UTC, datetime
 from sqlalchemy import MetaData
 from fastapi_tenancy import *
 
-resolvers = {"header": HeaderResolver(), "subdomain": SubdomainResolver("example.com"), "path": PathResolver("/t")}
+resolvers = {"header": HeaderResolver(), "subdomain": SubdomainResolver("example.com"), "host": HostResolver(),
+             "path": PathResolver("/t")}
 
 async def middleware_of(name):
     store, now = InMemoryTenantStore(), datetime.now(UTC)
     for n in range(500):
         await store.add(Tenant(id=str(n), identifier=f"tenant{n}", name="", status=TenantStatus.ACTIVE, created_at=now,
                                updated_at=now))
+        await store.add_domain(Domain(host=f"tenant{n}.example.com", tenant_id=str(n), status=DomainStatus.VERIFIED,
+                                      token="", created_at=now))
     settings = TenancySettings(database_url="sqlite://", tenant_database_url="sqlite:///never-opened/{id}.db")
     tenancy = Tenancy(settings, resolvers=[resolvers[name]], metadata=MetaData(), store=store)
     return TenancyMiddleware(nothing, tenancy=tenancy)
@@ -81,7 +85,8 @@ async def middleware_of(name):
     for n in range(500):
         await store.create(Tenant(id=str(n), identifier=f"tenant{n}", name="Tenant"))
     config = TenancyConfig(
-        database_url="sqlite+aiosqlite:///:memory:", resolution_strategy=name, isolation_strategy="schema",
+        database_url="sqlite+aiosqlite:///:memory:", isolation_strategy="schema",
+        resolution_strategy="subdomain" if name == "host" else name,  # it knows no domains of the tenants' own
         l1_cache_enabled=True,
         domain_suffix=".example.com", path_prefix="/t/", tenant_header_name="X-Tenant-ID",
     )

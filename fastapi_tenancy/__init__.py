@@ -11,6 +11,8 @@ from .dependencies import (
     TenantTransaction,
 )
 from .errors import (
+    AmbiguousTenantError,
+    AskRateExceededError,
     ConfigurationError,
     DomainCheckError,
     DomainNotFoundError,
@@ -26,25 +28,45 @@ from .errors import (
     RequestError,
     StoreUnavailableError,
     TenancyError,
+    TenantBusyError,
     TenantConflictError,
     TenantExistsError,
     TenantKeyMissingError,
+    TenantNotAllowedError,
     TenantNotFoundError,
     TenantNotSpecifiedError,
+    TenantRateLimitError,
     TenantSuspendedError,
     TenantUnavailableError,
+    TokenNotFoundError,
+    TokenScopeError,
 )
+from .limits import Limit, TenantLimits
 from .middleware import TenancyMiddleware
 from .multitenant import (
+    AnyChecker,
     DNSChecker,
     DomainChecker,
+    HTTPChecker,
+    IssuedToken,
     MultitenantManagerProvider,
     MultitenantRouteManager,
+    MultitenantTokenManager,
     Profile,
     TenantScoped,
+    TokenPage,
     ask_router,
 )
-from .resolvers import HeaderResolver, HostResolver, PathResolver, SubdomainResolver
+from .resolvers import (
+    CookieResolver,
+    HeaderResolver,
+    HostResolver,
+    PathResolver,
+    QueryResolver,
+    SubdomainResolver,
+    TokenResolver,
+)
+from .route_kinds import central_route, tenant_route, universal_route
 from .settings import TenancySettings
 from .store import (
     Domain,
@@ -54,14 +76,23 @@ from .store import (
     RetainedNamespace,
     SQLAlchemyTenantStore,
     TenantStore,
+    TokenRecord,
+    TokenStore,
 )
 from .tenancy import Tenancy, TenantPage
 from .tenant import Tenant, TenantStatus
+from .token_scopes import CurrentToken, require_scope
+from .watch import closed_when_inactive, while_active
 
 __all__ = [
+    "AmbiguousTenantError",
+    "AnyChecker",
+    "AskRateExceededError",
     "ConfigurationError",
+    "CookieResolver",
     "CurrentProfile",
     "CurrentTenant",
+    "CurrentToken",
     "DNSChecker",
     "Domain",
     "DomainCheckError",
@@ -71,6 +102,7 @@ __all__ = [
     "DomainStatus",
     "DomainStore",
     "DomainTakenError",
+    "HTTPChecker",
     "HeaderResolver",
     "HostResolver",
     "InMemoryTenantStore",
@@ -79,13 +111,17 @@ __all__ = [
     "InvalidTenantError",
     "InvalidTokenError",
     "IsolationError",
+    "IssuedToken",
+    "Limit",
     "MultitenantManagerProvider",
     "MultitenantRouteManager",
+    "MultitenantTokenManager",
     "NamespaceExistsError",
     "NamespaceMissingError",
     "OptionalTenant",
     "PathResolver",
     "Profile",
+    "QueryResolver",
     "RequestError",
     "RetainedNamespace",
     "SQLAlchemyTenantStore",
@@ -96,12 +132,16 @@ __all__ = [
     "TenancyMiddleware",
     "TenancySettings",
     "Tenant",
+    "TenantBusyError",
     "TenantConflictError",
     "TenantExistsError",
     "TenantKeyMissingError",
+    "TenantLimits",
+    "TenantNotAllowedError",
     "TenantNotFoundError",
     "TenantNotSpecifiedError",
     "TenantPage",
+    "TenantRateLimitError",
     "TenantScoped",
     "TenantSession",
     "TenantStatus",
@@ -111,7 +151,19 @@ __all__ = [
     "TenantSyncTransaction",
     "TenantTransaction",
     "TenantUnavailableError",
+    "TokenNotFoundError",
+    "TokenPage",
+    "TokenRecord",
+    "TokenResolver",
+    "TokenScopeError",
+    "TokenStore",
     "ask_router",
+    "central_route",
+    "closed_when_inactive",
     "current_tenant",
+    "require_scope",
+    "tenant_route",
     "tenant_scope",
+    "universal_route",
+    "while_active",
 ]

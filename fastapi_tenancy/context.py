@@ -5,7 +5,7 @@ from contextvars import ContextVar, Token
 from .errors import TenantNotSpecifiedError
 from .tenant import Tenant
 
-_current: ContextVar[Tenant | None] = ContextVar("fastapi_tenancy.current", default=None)
+CURRENT: ContextVar[Tenant | None] = ContextVar("fastapi_tenancy.current", default=None)
 
 
 def current_tenant() -> Tenant:
@@ -14,7 +14,7 @@ def current_tenant() -> Tenant:
     Raises:
         TenantNotSpecifiedError: there is none.
     """
-    tenant = _current.get()
+    tenant = CURRENT.get()
     if tenant is None:
         raise TenantNotSpecifiedError(
             "there is no current tenant; send the request with one, or wrap the code in tenancy.use(identifier)"
@@ -22,7 +22,7 @@ def current_tenant() -> Tenant:
     return tenant
 
 
-class tenant_scope:  # noqa: N801 - used as a function, like contextlib.suppress; a class because it runs per request
+class tenant_scope:  # noqa: N801 - used as a function, like contextlib.suppress
     """Make `tenant` the current one inside a `with` block; None for a block that has no tenant."""
 
     __slots__ = ("_tenant", "_token")
@@ -31,8 +31,8 @@ class tenant_scope:  # noqa: N801 - used as a function, like contextlib.suppress
         self._tenant = tenant
 
     def __enter__(self) -> Tenant | None:
-        self._token: Token[Tenant | None] = _current.set(self._tenant)
+        self._token: Token[Tenant | None] = CURRENT.set(self._tenant)
         return self._tenant
 
     def __exit__(self, *_: object) -> None:
-        _current.reset(self._token)
+        CURRENT.reset(self._token)

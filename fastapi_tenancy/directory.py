@@ -100,6 +100,8 @@ class TenantDirectory:
         )
         self._by_id = _RememberedById(self._remembered.tenants)
         self.remembered: Callable[[str], Tenant | None] = self._remembered.tenants.get_by_identifier
+        self.remembered_by_id: Callable[[str], Tenant | None] = self._remembered.tenants.get
+        self._listeners: list[Callable[[Tenant], None]] = []
         self._counts = {"loads": 0, "unknown_hits": 0, "store_failures": 0}
 
     async def find(self, identifier: str) -> Tenant:
@@ -172,6 +174,19 @@ class TenantDirectory:
         finally:
             await self._forget(tenant)
 
+    def on_change(self, listener: Callable[[Tenant], None]) -> Callable[[], None]:
+        """Call `listener` after each write of a tenant by this process, with the tenant as it was and as it was to be.
+
+        Returns:
+            What ends it.
+        """
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    async def forget(self, tenant: Tenant) -> None:
+        """Read it from the store the next time, since somebody else changed it."""
+        await self._forget(tenant)
+
     async def forget_all(self) -> None:
         await self._remembered.flush()
         await self._by_id.flush()
@@ -195,6 +210,8 @@ class TenantDirectory:
         for tenant in tenants:
             await self._by_id.clear(tenant.id)
             await self._remembered.clear(tenant.identifier)
+            for listener in tuple(self._listeners):
+                listener(tenant)
 
     async def ask(self, question: Coroutine[Any, Any, T]) -> T:
         """Await an answer of the store, for `store_timeout` seconds at the most.

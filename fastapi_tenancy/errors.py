@@ -51,6 +51,20 @@ class TenantNotSpecifiedError(RequestError):
     public = "No tenant was named in the request."
 
 
+class TenantNotAllowedError(RequestError):
+    """A tenant was named where none belongs."""
+
+    status = 400
+    public = "This address belongs to no tenant; send the request without one."
+
+
+class AmbiguousTenantError(RequestError):
+    """The request names two tenants."""
+
+    status = 400
+    public = "The request names more than one tenant."
+
+
 class InvalidIdentifierError(RequestError, ValueError):
     """What was given as a tenant's identifier cannot be one."""
 
@@ -70,6 +84,24 @@ class InvalidTokenError(RequestError):
 
     status = 401
     public = "The token is not valid."
+
+    def __init__(self, message: str, *, detail: str | None = None) -> None:
+        super().__init__(message, detail=detail)
+        self.headers = {"WWW-Authenticate": "Bearer"}  # RFC 6750, section 3
+
+
+class TokenScopeError(RequestError):
+    """The token is valid, and what is asked for needs scopes that it does not have."""
+
+    status = 403
+    public = "The token does not allow this."
+
+
+class TokenNotFoundError(RequestError):
+    """The tenant has no such token."""
+
+    status = 404
+    public = "Unknown token."
 
 
 class TenantKeyMissingError(RequestError):
@@ -135,6 +167,13 @@ class DomainNotProvenError(RequestError):
     public = "The record that proves the domain was not found."
 
 
+class AskRateExceededError(RequestError):
+    """The proxy asks for certificates more often than it may."""
+
+    status = 429
+    public = "Too many questions."
+
+
 class DomainCheckError(RequestError):
     """It cannot be found out right now whether a domain is proven."""
 
@@ -153,6 +192,20 @@ class TenantUnavailableError(RequestError):
 
     def __init__(self, message: str, *, detail: str | None = None, retry_after: int = 2) -> None:
         super().__init__(message, detail=detail, retry_after=retry_after)
+
+
+class TenantRateLimitError(RequestError):
+    """The tenant has had as many requests as its rate allows."""
+
+    status = 429
+    public = "Too many requests."
+
+
+class TenantBusyError(RequestError):
+    """As many requests of the tenant as may run at once are running, and no place became free in time."""
+
+    status = 429
+    public = "Too many requests at once."
 
 
 class StoreUnavailableError(TenantUnavailableError):

@@ -1,31 +1,42 @@
 """Resolve the tenant of each request, before the application sees it."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .context import tenant_scope
+from .context import CURRENT
 from .directory import TenantDirectory, require_active
-from .errors import ConfigurationError, TenantNotSpecifiedError
+from .errors import ConfigurationError, TenantNotFoundError, TenantNotSpecifiedError
+from .limits import LimitGate
 from .multitenant import Profile
+from .refusal import able_to_refuse, refuse
 from .resolvers import ResolverChain
 from .resolvers.base import is_under, path_below_root
 from .resolvers.chain import settled
-from .tenant import Tenant
+from .resolvers.proxies import TrustedProxies
+from .settings import TenancySettings
+from .tenant import Tenant, TenantStatus
+
+_ACTIVE = TenantStatus.ACTIVE
 
 
 class SupportsTenancy(Protocol):
     """What a request needs of a `Tenancy`."""
 
     @property
+    def settings(self) -> TenancySettings: ...
+
+    @property
     def directory(self) -> TenantDirectory: ...
 
     @property
     def resolvers(self) -> ResolverChain: ...
+
+    @property
+    def limits(self) -> LimitGate | None: ...
 
     def lease(self, tenant: Tenant) -> AbstractAsyncContextManager[Profile]: ...
 
@@ -48,48 +59,67 @@ class TenancyMiddleware:
     def __init__(
         self, app: ASGIApp, tenancy: SupportsTenancy, exclude: Iterable[str] = (), required: bool = False
     ) -> None:
-        self.app = app
+        self.app = app if tenancy.limits is None else tenancy.limits.around(app)
         self._tenancy = tenancy
         self._exclude = _checked(exclude)
         self._required = required
-        self._steps = tenancy.resolvers.steps
+        self._name = tenancy.resolvers.name
+        self._enter = tenancy.resolvers.enter
         self._remembered = tenancy.directory.remembered
-        self._find = tenancy.directory.find
+        self._reveals_inactive = tenancy.settings.reveal_inactive
+        proxies = tenancy.settings.trusted_proxies
+        self._proxies = TrustedProxies(proxies) if proxies else None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
-            await self.app(scope, receive, send)
-            return
-        if scope["type"] == "websocket" and not _offers_denial_response(scope):
-            send = _closing_instead(send)
-        state = scope.setdefault("state", {})
-        state["tenancy"] = self._tenancy
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: C901 - each coroutine costs
+        if scope["type"] != "http":
+            if scope["type"] != "websocket":
+                await self.app(scope, receive, send)
+                return
+            send = able_to_refuse(scope, send)
+        if "state" not in scope:
+            scope["state"] = {}
+        state = scope["state"]
         tenant: Tenant | None = None
-        if not (self._exclude and self._is_excluded(scope)):
-            try:
-                tenant, scope = await self._resolve(scope)
-            except HTTPException as error:
-                if not _is_preflight(scope):
-                    await _refuse(error, scope, receive, send)
-                    return
+        try:
+            if self._proxies is not None:
+                scope = self._proxies.as_asked(scope)
+            if not self._exclude or not self._is_excluded(scope):
+                named = self._name(scope)
+                # What is remembered needs no await; `_find` is for all the rest.
+                if type(named) is str:
+                    tenant = self._remembered(named)
+                elif type(named) is Tenant:
+                    tenant = named
+                if tenant is None or tenant.status is not _ACTIVE:
+                    tenant = await self._find(named)
+                if tenant is not None and self._enter is not None:
+                    scope = self._enter(scope, tenant.identifier)
+        except HTTPException as error:
+            if not _is_preflight(scope):
+                await refuse(error, scope, receive, send)
+                return
+            tenant = None
+        state["tenancy"] = self._tenancy
         state["tenant"] = tenant
-        with tenant_scope(tenant):
+        before = CURRENT.set(tenant)
+        try:
             await self.app(scope, receive, send)
+        finally:
+            CURRENT.reset(before)
 
-    async def _resolve(self, scope: Scope) -> tuple[Tenant | None, Scope]:
-        for resolver, enter in self._steps:
-            named = resolver(scope)
-            if named is None:
-                continue
-            if not isinstance(named, str):
-                named = await settled(named, resolver)
-                if named is None:
-                    continue
-            tenant = named if isinstance(named, Tenant) else self._remembered(named) or await self._find(named)
-            return require_active(tenant), enter(scope, tenant.identifier) if enter else scope
-        if self._required:
-            raise TenantNotSpecifiedError("the request names no tenant, and the middleware has required=True")
-        return None, scope
+    async def _find(self, named: str | Tenant | Awaitable[Any] | None) -> Tenant | None:
+        """The tenant that is named, if it may be served, or None where none is named and none is required."""
+        named = await settled(named)
+        if named is None:
+            if self._required:
+                raise TenantNotSpecifiedError("the request names no tenant, and the middleware has required=True")
+            return None
+        tenant = named if isinstance(named, Tenant) else await self._tenancy.directory.find(named)
+        if tenant.is_active or self._reveals_inactive:
+            return require_active(tenant)
+        raise TenantNotFoundError(
+            f"the tenant {tenant.identifier!r} is {tenant.status}; reveal_inactive=False hides it"
+        )
 
     def _is_excluded(self, scope: Scope) -> bool:
         path = path_below_root(scope)
@@ -117,24 +147,3 @@ def _is_preflight(scope: Scope) -> bool:
         return False
     names = {name for name, _ in scope["headers"]}
     return {b"origin", b"access-control-request-method"} <= names
-
-
-async def _refuse(error: HTTPException, scope: Scope, receive: Receive, send: Send) -> None:
-    # A middleware's exception never reaches the application's handlers, so the answer is made here.
-    response = JSONResponse({"detail": error.detail}, error.status_code, error.headers)
-    await response(scope, receive, send)
-
-
-def _offers_denial_response(scope: Scope) -> bool:
-    """<https://asgi.readthedocs.io/en/latest/extensions.html#websocket-denial-response>."""
-    return "websocket.http.response" in scope.get("extensions", {})
-
-
-def _closing_instead(send: Send) -> Send:
-    async def sending(message: Message) -> None:
-        if message["type"] == "websocket.http.response.start":
-            await send({"type": "websocket.close", "code": 1008})
-        elif message["type"] != "websocket.http.response.body":
-            await send(message)
-
-    return sending

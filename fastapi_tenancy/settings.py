@@ -1,8 +1,9 @@
 """What a deployment sets, from code or from `TENANCY_*` environment variables."""
 
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL
 
@@ -16,6 +17,18 @@ def _url_text(value: Any) -> Any:
 
 
 DatabaseURL = Annotated[str, BeforeValidator(_url_text)]
+
+
+MIN_TOKEN_SECRET = 32  # bytes: RFC 7518, section 3.2
+
+
+def _long_enough(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value().encode()) < MIN_TOKEN_SECRET:
+        raise ValueError(f"a secret of token_secrets has at least {MIN_TOKEN_SECRET} bytes")
+    return secret
+
+
+TokenSecret = Annotated[SecretStr, AfterValidator(_long_enough)]
 
 
 class TenancySettings(BaseSettings):
@@ -34,10 +47,18 @@ class TenancySettings(BaseSettings):
         tenant_search_path: under "schema", let SQL text find the tenant's own tables; costs a round trip for each
             transaction.
         default_settings: what a tenant's settings hold where the tenant sets nothing else.
+        trusted_proxies: networks, addresses or "unix" (a Unix socket) from which `X-Forwarded-Host` is believed.
+        reveal_inactive: answer a request for a tenant that is suspended (403) or being created (503) with that status;
+            else with the 404 that an unknown tenant gets.
+        redis_url: the Redis in which the workers count tenants' rates together; None counts in each worker.
+        token_secrets: what the tenants' tokens are signed with, the newest first: the first signs, all verify. Each is
+            a text of at least 32 bytes, or a private key in PEM (Ed25519, P-256 or RSA).
         cache_size: tenants that are remembered by a worker.
         cache_ttl: seconds for which a remembered tenant is served without asking the store.
         cache_ttl_jitter: the part of `cache_ttl`, below 1, by which a tenant is forgotten earlier at random, so that a
             fleet's workers do not all ask the store at the same moment.
+        watch_interval: seconds between two looks at the store for a tenant whose WebSocket or stream is watched; None
+            takes `cache_ttl`.
         unknown_cache_size: names without a tenant that are remembered by a worker.
         unknown_cache_ttl: seconds for which such a name is refused without asking the store.
         profile_cache_size: opened profiles that each manager keeps; those in use come on top.
@@ -62,9 +83,14 @@ class TenancySettings(BaseSettings):
     extensions_schema: str | None = Field(None, min_length=1)
     tenant_search_path: bool = False
     default_settings: dict[str, Any] = Field(default_factory=dict)
+    trusted_proxies: list[IPv4Network | IPv6Network | Literal["unix"]] = Field(default_factory=list)
+    reveal_inactive: bool = True
+    redis_url: str | None = Field(None, min_length=1, repr=False)
+    token_secrets: tuple[TokenSecret, ...] = Field((), repr=False)
     cache_size: int = Field(1000, ge=1)
     cache_ttl: int = Field(60, ge=1)
     cache_ttl_jitter: float = Field(0.0, ge=0, lt=1)
+    watch_interval: float | None = Field(None, gt=0)
     unknown_cache_size: int = Field(10_000, ge=1)
     unknown_cache_ttl: float = Field(5.0, gt=0)
     profile_cache_size: int = Field(100, ge=1)

@@ -1,7 +1,7 @@
 """The composition root: wires everything, and owns its life."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,12 +17,23 @@ from .context import tenant_scope
 from .directory import TenantDirectory, require_active
 from .errors import ConfigurationError, TenantUnavailableError
 from .lifecycle import TenantLifecycle
-from .multitenant import DomainChecker, MultitenantManagerProvider, MultitenantRouteManager, Place, Profile, RootProfile
+from .limits import LimitGate, TenantLimits
+from .multitenant import (
+    DomainChecker,
+    MultitenantManagerProvider,
+    MultitenantRouteManager,
+    MultitenantTokenManager,
+    Place,
+    Profile,
+    RootProfile,
+)
 from .openapi import document_tenant
 from .resolvers import Resolver, ResolverChain
+from .resolvers.chain import Conflict
 from .settings import TenancySettings
-from .store import DomainStore, RetainedNamespace, SQLAlchemyTenantStore, TenantStore
+from .store import DomainStore, RetainedNamespace, SQLAlchemyTenantStore, TenantStore, TokenStore
 from .tenant import Tenant, TenantStatus, check_identifier, check_name, check_settings
+from .watch import TenantWatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +58,19 @@ class Tenancy:
 
     Args:
         settings: of the deployment; None reads them from `TENANCY_*`.
-        resolvers: how a request names its tenant, tried in order.
+        resolvers: how a request names its tenant, asked in order.
+        conflict: what becomes of a request in which two of them name different tenants: "refuse" answers 400, "first"
+            keeps the first and does not ask the others.
         metadata: the tables that each tenant gets.
         session_class: what the tenants' sessions are made of.
         store: where the tenants are listed; None keeps them in `database_url`.
-        clock: seconds that only go forward, for the caches.
+        clock: seconds that only go forward, for the caches and the rates of `limits`.
         now: the time of day in UTC, for what is recorded.
         placement: where a new `basic` tenant's database goes, a URL that may hold `{id}`, to spread tenants over
             servers; None, also returned by it, for the place that the settings name. Sync or async, called once for
             each tenant.
         domain_checker: looks for the proof that a domain is its tenant's; None asks DNS.
+        limits: what each tenant may ask for; None does not limit.
 
     Raises:
         ConfigurationError: the settings, resolvers or tables cannot work; the message says what to do.
@@ -67,6 +81,7 @@ class Tenancy:
         settings: TenancySettings | None = None,
         *,
         resolvers: Sequence[Resolver],
+        conflict: Conflict = "refuse",
         metadata: MetaData,
         session_class: type[AsyncSession] = AsyncSession,
         store: TenantStore | None = None,
@@ -74,6 +89,7 @@ class Tenancy:
         now: Callable[[], datetime] = _utc_now,
         placement: Callable[[Tenant], Place | Awaitable[Place]] | None = None,
         domain_checker: DomainChecker | None = None,
+        limits: TenantLimits | None = None,
     ) -> None:
         self.settings = settings or TenancySettings.from_environment()
         root_profile = RootProfile(self.settings, metadata, session_class, clock, placement)
@@ -88,17 +104,27 @@ class Tenancy:
             self._domains = MultitenantRouteManager(
                 self.store, self.directory, self.settings, now, clock, domain_checker
             )
-        self.resolvers = ResolverChain(resolvers, self)
+        self._tokens: MultitenantTokenManager | None = None
+        if isinstance(self.store, TokenStore):
+            self._tokens = MultitenantTokenManager(self.store, self.directory, self.settings, now, clock)
+        self.resolvers = ResolverChain(resolvers, self, conflict)
         self.provider = MultitenantManagerProvider(root_profile)
         self.provider.provide({})  # a default manager that cannot work is refused now, not at the first request
         self._lifecycle = TenantLifecycle(self.directory, self.provider, now)
+        self.watch = TenantWatch(self.directory, self.store, self.settings, clock)
+        self.limits = None if limits is None else LimitGate(limits, self.settings, clock)
         self._open: AsyncExitStack | None = None
 
     @asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
         """For `FastAPI(lifespan=tenancy.lifespan)`, or inside a lifespan of your own."""
         if isinstance(app, FastAPI):
-            document_tenant(app, self.resolvers.resolvers)
+            document_tenant(
+                app,
+                self.resolvers.resolvers,
+                reveal_inactive=self.settings.reveal_inactive,
+                limited=self.limits is not None,
+            )
         async with self:
             yield
 
@@ -111,7 +137,12 @@ class Tenancy:
             stack.push_async_callback(self.directory.forget_all)
             if self._domains is not None:
                 stack.push_async_callback(self._domains.forget_all)
+            if self._tokens is not None:
+                stack.push_async_callback(self._tokens.forget_all)
+            if self.limits is not None:
+                stack.push_async_callback(self.limits.close)
             await stack.enter_async_context(self.provider.running())
+            await stack.enter_async_context(self.watch.running())
             self._open = stack.pop_all()
         return self
 
@@ -132,6 +163,19 @@ class Tenancy:
                 f"{type(self.store).__name__} keeps no domains; give it the methods of DomainStore, or do without them"
             )
         return self._domains
+
+    @property
+    def tokens(self) -> MultitenantTokenManager:
+        """The tenants' own bearer tokens.
+
+        Raises:
+            ConfigurationError: the store that was given keeps none.
+        """
+        if self._tokens is None:
+            raise ConfigurationError(
+                f"{type(self.store).__name__} keeps no tokens; give it the methods of TokenStore, or do without them"
+            )
+        return self._tokens
 
     async def create_tenant(
         self,
@@ -258,6 +302,25 @@ class Tenancy:
             with tenant_scope(tenant):
                 yield profile
 
+    async def create_auth_token(
+        self, identifier: str, *, name: str = "auth token", scopes: Iterable[str] = (), expires_in: float | None = None
+    ) -> str:
+        """A new token of a tenant, as text; `tokens.create` gives its id as well, and raises the same."""
+        return (await self.tokens.create(identifier, name=name, scopes=scopes, expires_in=expires_in)).token
+
+    @asynccontextmanager
+    async def get_profile_for_token(self, token: str) -> AsyncIterator[Profile]:
+        """As `use`, for the tenant whose token it is.
+
+        Raises:
+            InvalidTokenError: the token is not valid.
+            TenantSuspendedError: its tenant is suspended.
+        """
+        tenant = require_active(await self.tokens.find_tenant(token))
+        async with self.lease(tenant) as profile:
+            with tenant_scope(tenant):
+                yield profile
+
     def lease(self, tenant: Tenant) -> AbstractAsyncContextManager[Profile]:
         """The tenant's opened profile, which is not closed inside the block.
 
@@ -276,5 +339,8 @@ class Tenancy:
             **self.directory.stats(),
             "managers": managers,
             "domains": domains,
+            "tokens": {} if self._tokens is None else self._tokens.stats(),
+            "watched": self.watch.stats(),
             "servers": self.engines.stats(),
+            "limits": {} if self.limits is None else self.limits.stats(),
         }

@@ -41,8 +41,8 @@ def parse_url(text: str, setting: str) -> URL:
     """The URL that `text` means, with an asynchronous driver that is installed.
 
     Raises:
-        ConfigurationError: it is no URL, or its database or driver is unknown, synchronous or missing. The message never
-            shows the URL, which may hold a password.
+        ConfigurationError: it is no URL, or its database or driver is unknown, synchronous or missing. The message
+            never shows the URL, which may hold a password.
     """
     try:
         url = make_url(text)

@@ -75,7 +75,7 @@ def make_tenancy(
     **given: Any,
 ) -> Tenancy:
     """A Tenancy on SQLite in `folder`, or at a `place`; what the settings know goes there, the rest to Tenancy."""
-    own = ("store", "clock", "now", "session_class", "placement")
+    own = ("store", "clock", "now", "session_class", "placement", "conflict", "limits")
     outer = {name: given.pop(name) for name in own if name in given}
     settings = TenancySettings(**{"database_url": f"sqlite:///{folder}/tenancy.db", **given})
     return Tenancy(settings, resolvers=resolvers, metadata=metadata or Base.metadata, **outer)

@@ -3,14 +3,16 @@
 import asyncio
 import contextlib
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from servers import new_database, plain_role, rows_of
 from sqlalchemy import func, make_url, select, text
 from sqlalchemy.exc import ProgrammingError
 from support import Note, add_notes, make_app, make_tenancy, named, read_notes, running
+from traffic import Traffic, a_tenant
 
-from fastapi_tenancy import TenancySettings, TenantNotFoundError, TenantUnavailableError
+from fastapi_tenancy import Limit, SubdomainResolver, TenancySettings, TenantNotFoundError, TenantUnavailableError
 
 
 class Clock:
@@ -148,6 +150,20 @@ async def test_default_settings(tmp_path: Path) -> None:
             assert profile.settings["plan"] == "free"
 
 
+async def test_redis_url(redis_url: str) -> None:
+    acme = a_tenant(uuid4().hex)
+    workers = [Traffic(Limit(rate="1/minute"), redis_url=redis_url) for _ in range(2)]
+    assert [(await worker.is_over(acme)).served for worker in workers] == [True, False]
+    for worker in workers:
+        await worker.gate.close()
+
+
+async def test_token_secrets(tmp_path: Path) -> None:
+    async with make_tenancy(tmp_path, token_secrets=["a secret of at least 32 bytes, for tests"]) as tenancy:
+        await tenancy.create_tenant("acme")
+        assert (await tenancy.tokens.create("acme", name="ci")).token.count(".") == 2
+
+
 async def test_cache_size(tmp_path: Path) -> None:
     async with make_tenancy(tmp_path, cache_size=1) as tenancy:
         for name in ("acme", "globex"):
@@ -172,6 +188,21 @@ async def test_cache_ttl_jitter(tmp_path: Path) -> None:
         assert await loads_after(tenancy, *names) == 20
         clock.now += 50
         assert 0 < await loads_after(tenancy, *names) < 20
+
+
+@pytest.mark.parametrize(("given", "seconds"), [({"watch_interval": 3}, 3), ({"cache_ttl": 7}, 7)])
+async def test_watch_interval(tmp_path: Path, given: dict[str, int], seconds: int) -> None:
+    clock = Clock()
+    async with make_tenancy(tmp_path, clock=clock, **given) as tenancy:
+        acme = await tenancy.create_tenant("acme")
+        with tenancy.watch.watching(acme) as watcher:
+            await tenancy.store.remove(acme, keep_namespace=True)  # by another process
+            clock.now += seconds - 1
+            await tenancy.watch.look()
+            assert watcher.reason is None
+            clock.now += 1
+            await tenancy.watch.look()
+            assert watcher.reason == "Unknown tenant."
 
 
 async def test_unknown_cache_size(tmp_path: Path) -> None:
@@ -279,3 +310,21 @@ async def test_a_suspended_tenants_profile_is_closed(tmp_path: Path) -> None:
         await add_notes(tenancy, "acme", "x")
         await tenancy.suspend_tenant("acme")
         assert await profiles_open(tenancy) == 0
+
+
+@pytest.mark.parametrize(("trusted", "status"), [(["127.0.0.0/8"], 200), ([], 400)])
+async def test_trusted_proxies(tmp_path: Path, trusted: list[str], status: int) -> None:
+    tenancy = make_tenancy(tmp_path, resolvers=[SubdomainResolver("example.com")], trusted_proxies=trusted)
+    async with running(make_app(tenancy)) as client:
+        await tenancy.create_tenant("acme")
+        answer = await client.get("/whoami", headers={"X-Forwarded-Host": "acme.example.com"})
+        assert answer.status_code == status
+
+
+@pytest.mark.parametrize(("reveal", "status"), [(True, 403), (False, 404)])
+async def test_reveal_inactive(tmp_path: Path, reveal: bool, status: int) -> None:
+    tenancy = make_tenancy(tmp_path, reveal_inactive=reveal)
+    async with running(make_app(tenancy)) as client:
+        await tenancy.create_tenant("acme")
+        await tenancy.suspend_tenant("acme")
+        assert (await client.get("/whoami", headers=named("acme"))).status_code == status

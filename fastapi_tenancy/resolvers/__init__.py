@@ -2,9 +2,22 @@
 
 from .base import Resolver
 from .chain import ResolverChain
+from .cookie import CookieResolver
 from .header import HeaderResolver
 from .host import HostResolver
 from .path import PathResolver
+from .query import QueryResolver
 from .subdomain import SubdomainResolver
+from .token import TokenResolver
 
-__all__ = ["HeaderResolver", "HostResolver", "PathResolver", "Resolver", "ResolverChain", "SubdomainResolver"]
+__all__ = [
+    "CookieResolver",
+    "HeaderResolver",
+    "HostResolver",
+    "PathResolver",
+    "QueryResolver",
+    "Resolver",
+    "ResolverChain",
+    "SubdomainResolver",
+    "TokenResolver",
+]

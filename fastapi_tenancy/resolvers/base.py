@@ -1,6 +1,7 @@
 """What a resolver is: a callable from an ASGI scope to the identifier that the request names, or None."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from starlette.types import Scope
 
@@ -14,7 +15,8 @@ Resolver = Callable[[Scope], Named | Awaitable[Named | None] | None]
 
 
 # A resolver that has a method `enter` of this kind takes what it read off the path: the application routes the scope
-# that `enter` gives. One that has `security_scheme` tells what `/docs` shows.
+# that `enter` gives. It is asked about every tenant that is served, and gives the scope as it came where it has not
+# read that one.
 Enter = Callable[[Scope, str], Scope]
 
 
@@ -43,3 +45,9 @@ def path_below_root(scope: Scope) -> str:
     path: str = scope["path"]
     root: str = scope.get("root_path", "")
     return path[len(root) :] if root and is_under(path, root) else path
+
+
+def server_of(url: str) -> dict[str, Any]:
+    """An entry of an OpenAPI document's `servers`, with a field for the tenant."""
+    variable = {"default": "your-tenant", "description": "The tenant's identifier."}
+    return {"url": url, "description": "A tenant's address", "variables": {"tenant": variable}}

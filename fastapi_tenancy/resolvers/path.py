@@ -2,11 +2,13 @@
 
 import re
 from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
 
 from starlette.types import Scope
 
 from ..errors import ConfigurationError, InvalidIdentifierError
-from .base import path_below_root
+from .base import is_under, path_below_root, server_of
 
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 
@@ -33,11 +35,28 @@ class PathResolver:
         start = f"{self.prefix}/"
         if not path.startswith(start):
             return None
+        if "/." in path and not {".", ".."}.isdisjoint(path.split("/")):
+            raise InvalidIdentifierError("the path has dot segments, which a proxy may have followed; send none")
         identifier = path[len(start) :].partition("/")[0]
         raw: bytes = scope.get("raw_path") or b""
-        if b"%" in raw and raw.partition(start.encode())[2].partition(b"/")[0] != identifier.encode():
+        if b"%" in raw and not _has_plain(start + identifier, raw.decode("latin-1"), path):
             raise InvalidIdentifierError("the tenant in the path is percent-encoded; send it as it is")
         return identifier
 
     def enter(self, scope: Scope, identifier: str) -> Scope:
-        return {**scope, "root_path": f"{scope.get('root_path', '')}{self.prefix}/{identifier}"}
+        path, start = path_below_root(scope), f"{self.prefix}/{identifier}"
+        if not is_under(path, start):
+            return scope
+        root = scope.get("root_path", "")
+        return {**scope, "path": f"{root}{path}", "root_path": f"{root}{start}"}
+
+    def server(self) -> dict[str, Any]:
+        return server_of(f"{self.prefix}/{{tenant}}")
+
+
+def _has_plain(tenant: str, raw: str, path: str) -> bool:
+    """Whether the part of `path` that is `tenant`, its beginning, came as it is; `raw` may have a root path before."""
+    return any(
+        raw[found.end() : found.end() + 1] in ("", "/") and unquote(raw[found.start() :]) == path
+        for found in re.finditer(re.escape(tenant), raw)
+    )

@@ -2,11 +2,12 @@
 
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 from starlette.types import Scope
 
 from ..errors import ConfigurationError, InvalidIdentifierError
-from .base import single_header
+from .base import server_of, single_header
 
 _DOMAIN = re.compile(r"\.?(?P<domain>[a-z0-9-]+(?:\.[a-z0-9-]+)*)\.?(?::\d+)?")
 
@@ -36,11 +37,23 @@ class SubdomainResolver:
         host = single_header(scope, b"host")
         if host is None:
             return None
-        name, _, port = host.lower().partition(":")
-        name = name.removesuffix(".")
-        if not name.endswith(self._suffix):
-            return None
-        if port and not (port.isascii() and port.isdigit()):
-            raise InvalidIdentifierError("the Host header has a malformed port; send the host and an optional number")
-        label = name[: -len(self._suffix)]
+        if not host.endswith(self._suffix) or ":" in host:  # else it is spelt as nearly all are
+            host = _normalized(host, self._suffix)
+            if host is None:
+                return None
+        label = host[: -len(self._suffix)].lower()
         return None if label in self.ignore else label
+
+    def server(self) -> dict[str, Any]:
+        return server_of(f"//{{tenant}}.{self.domain.strip('.')}")
+
+
+def _normalized(host: str, suffix: str) -> str | None:
+    """The host in lower case, without port and final dot, if it ends in `suffix`."""
+    name, _, port = host.lower().partition(":")
+    name = name.removesuffix(".")
+    if not name.endswith(suffix):
+        return None
+    if port and not (port.isascii() and port.isdigit()):
+        raise InvalidIdentifierError("the Host header has a malformed port; send the host and an optional number")
+    return name
