@@ -4,26 +4,40 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
-from ..cache import ABSENT, BaseCache, InMemoryCache
-from ..errors import DomainCheckError, DomainNotFoundError, DomainNotProvenError, InvalidDomainError
+from ..cache import ABSENT, InMemoryCache
+from ..errors import (
+    DomainCheckError,
+    DomainNotFoundError,
+    DomainNotProvenError,
+    InvalidDomainError,
+    StoreUnavailableError,
+)
 from ..settings import TenancySettings
 from ..store import Domain, DomainStatus, DomainStore
-from ..store.domain import check_host, host_taken
+from ..store.domain import check_host, host_in, host_taken
 from ..tenant import Tenant
 from .domain_check import DNSChecker, DomainChecker
+from .host_memory import Hosts
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+# Seconds. Workers that remember different primary hosts would send a browser to and fro for no longer than this.
+_REDIRECT_TTL = 1.0
+
 
 class FindsTenants(Protocol):
     """What domains need of the tenants' directory."""
+
+    @property
+    def remembered_by_id(self) -> Callable[[str], Tenant | None]: ...
 
     async def read(self, identifier: str) -> Tenant: ...
 
@@ -32,39 +46,12 @@ class FindsTenants(Protocol):
     async def ask(self, question: Coroutine[Any, Any, T]) -> T: ...
 
 
-class _Hosts(BaseCache):
-    """What a worker knows by host: tenants' ids, and hosts that are nobody's (kept as None)."""
-
-    def __init__(self, settings: TenancySettings, clock: Callable[[], float]) -> None:
-        self.known = InMemoryCache(settings.cache_size, clock=clock)
-        self.unknown = InMemoryCache(settings.unknown_cache_size, clock=clock)
-        self._ttl = settings.cache_ttl
-        self._unknown_ttl = settings.unknown_cache_ttl
-
-    async def get(self, key: str, default: Any = None) -> Any:
-        tenant_id = await self.known.get(key)
-        return await self.unknown.get(key, default) if tenant_id is None else tenant_id
-
-    async def set(self, keys: str | Iterable[str], value: str | None, ttl: float | None = None) -> None:
-        if value is None:
-            await self.unknown.set(keys, None, ttl or self._unknown_ttl)
-        else:
-            await self.known.set(keys, value, ttl or self._ttl)
-
-    async def clear(self, key: str) -> None:
-        await self.known.clear(key)
-        await self.unknown.clear(key)
-
-    async def flush(self) -> None:
-        await self.known.flush()
-        await self.unknown.flush()
-
-
 class MultitenantRouteManager:
     """The tenants' own domains; tenants are named by their identifiers, hosts as people write them.
 
-    A tenant claims a host with `add`, puts the token into DNS, and calls `verify`; from then on the host names the
-    tenant. In other processes a change is seen within `cache_ttl`, a new domain within `unknown_cache_ttl`.
+    A tenant claims a host with `add`, puts the token where the checker looks for it, and calls `verify`; from then on
+    the host names the tenant. In other processes a change is seen within `cache_ttl`, a new domain within
+    `unknown_cache_ttl`, and another primary host by those whom it redirects within a second.
 
     Args:
         store: where domains are kept.
@@ -88,14 +75,20 @@ class MultitenantRouteManager:
     ) -> None:
         self._store = store
         self._tenants = tenants
-        self._remembered = _Hosts(settings, clock)
+        self._hosts = Hosts(settings, clock)
+        self._entry = self._hosts.entries.get
+        self._remembered_tenant = tenants.remembered_by_id
+        self._primaries = InMemoryCache(settings.cache_size, clock=clock)
+        self._redirects = InMemoryCache(settings.cache_size, clock=clock)
+        self._primary_ttl = settings.cache_ttl
+        self._clock = clock
         self._now = now
         self._checker = DNSChecker() if checker is None else checker
         self._check_timeout = check_timeout
         self._loads = 0
 
     async def add(self, tenant: str, host: str) -> Domain:
-        """Claim a host; the answer says which TXT record proves it. A claim that stands already is returned as it is.
+        """Claim a host; the answer says what proves it. A claim that stands already is returned as it is.
 
         Raises:
             InvalidDomainError: `host` cannot be a domain.
@@ -127,7 +120,7 @@ class MultitenantRouteManager:
 
         Raises:
             DomainNotFoundError: the tenant has no such claim, or it is revoked.
-            DomainNotProvenError: the record is not there, or says something else.
+            DomainNotProvenError: the token is not there, or something else is.
             DomainCheckError: nobody could tell within the time-out.
             DomainTakenError: it is verified for another tenant.
             ConfigurationError: what the check needs is not installed.
@@ -139,7 +132,8 @@ class MultitenantRouteManager:
             raise DomainNotFoundError(f"the domain {claim.host!r} is revoked; add it again, which makes a new token")
         if not await self._is_proven(claim):
             raise DomainNotProvenError(
-                f"{claim.record_name} has no TXT record {claim.token!r}; set it, wait until DNS shows it, and try again"
+                f"there is no proof of {claim.host!r}; make {claim.token!r} the TXT record of {claim.record_name}, or "
+                f"the answer of {claim.challenge_url}, whichever this application looks at, and try again"
             )
         verified = replace(claim, status=DomainStatus.VERIFIED, verified_at=self._now())
         await self._change(claim, verified)
@@ -158,11 +152,11 @@ class MultitenantRouteManager:
         try:
             await self._tenants.ask(self._store.remove_domain(domain))
         finally:
-            await self._remembered.clear(domain.host)
+            await self._forget(domain)
         logger.info("domain removed", extra={"tenant": domain.tenant_id, "host": domain.host})
 
     async def set_primary(self, tenant: str, host: str) -> Domain:
-        """Make a verified domain the one that the application should link to, in place of the one that was.
+        """Make a verified domain the one to link and to redirect to, in place of the one that was.
 
         Raises:
             DomainNotFoundError: the tenant has no such domain, or it is not verified.
@@ -170,51 +164,99 @@ class MultitenantRouteManager:
         domain = await self._read(tenant, host)
         if not domain.is_verified:
             raise DomainNotFoundError(f"the domain {domain.host!r} is {domain.status}; verify it first")
-        await self._tenants.ask(self._store.make_primary(domain))
+        try:
+            await self._tenants.ask(self._store.make_primary(domain))
+        finally:
+            await self._forget(domain)
+        logger.info("domain made primary", extra={"tenant": domain.tenant_id, "host": domain.host})
         return replace(domain, is_primary=True)
 
     async def find(self, host: str) -> str | None:
         """The id of the tenant for which the host is verified, from memory or loaded once; None if there is none."""
-        found = await self._remembered.get(host, ABSENT)
+        found = await self._hosts.get(host, ABSENT)
         return await self._load(host) if found is ABSENT else found
 
     async def tenant_of(self, host: str) -> Tenant | None:
-        """As `find`, the tenant itself as it is now, in any status; what a `HostResolver` answers."""
+        """As `find`, the tenant itself as it is now, in any status."""
         tenant_id = await self.find(host)
         if tenant_id is None:
             return None
         tenant = await self._tenants.find_by_id(tenant_id)
         if tenant is None:
-            await self._remembered.clear(host)  # it was deleted, and its domains with it
+            await self._hosts.clear(host)  # it was deleted, and its domains with it
         return tenant
 
+    def look_up(self, header: str) -> Tenant | Awaitable[Tenant | None] | None:
+        """As `tenant_of`, for what a `Host` header says, and at once where it is remembered."""
+        entry = self._entry(header)  # nearly all clients write a host as it is kept
+        if entry is not None and self._clock() < entry[1]:
+            if entry[0] is None:
+                return None
+            tenant = self._remembered_tenant(entry[0])
+            if tenant is not None:
+                return tenant
+        host = host_in(header)
+        if host is None:
+            return None
+        return self.tenant_of(host) if host == header else self.look_up(host)
+
+    def remembers(self, host: str) -> bool:
+        """Whether the host is known to be a tenant's, without a question to the store."""
+        entry = self._entry(host)
+        return entry is not None and entry[0] is not None and self._clock() < entry[1]
+
+    async def primary_elsewhere(self, tenant_id: str, header: str) -> str | None:
+        """The tenant's primary host, if it has one and the `Host` header says another."""
+        host = host_in(header)
+        primary = await self._primary(tenant_id, self._primaries, self._primary_ttl)
+        if primary not in (None, host):
+            with suppress(StoreUnavailableError):  # then what is remembered has to do
+                primary = await self._primary(tenant_id, self._redirects, _REDIRECT_TTL)
+        return None if primary == host else primary
+
     async def forget_all(self) -> None:
-        await self._remembered.flush()
+        for cache in (self._hosts, self._primaries, self._redirects):
+            await cache.flush()
 
     def stats(self) -> dict[str, int]:
-        return {
-            "known": self._remembered.known.size(),
-            "unknown": self._remembered.unknown.size(),
-            "loads": self._loads,
-        }
+        sizes = {"known": self._hosts.size(known=True), "unknown": self._hosts.size(known=False)}
+        return {**sizes, "loads": self._loads}
 
-    async def list(self, tenant: str) -> Sequence[Domain]:
-        """All domains of a tenant, in the order of their hosts."""
+    async def list(self, tenant: str, limit: int | None = None, after: str | None = None) -> Sequence[Domain]:
+        """The domains of a tenant in the order of their hosts; all, or `limit` of them beyond the host `after`.
+
+        Raises:
+            TenantNotFoundError: there is no such tenant.
+            InvalidDomainError: `after` cannot be a domain.
+        """
         owner = await self._tenants.read(tenant)
-        return await self._tenants.ask(self._store.list_domains(owner.id))
+        beyond = None if after is None else check_host(after)
+        return await self._tenants.ask(self._store.list_domains(owner.id, limit, beyond))
 
     async def _load(self, host: str) -> str | None:
         try:
             host = check_host(host)
         except InvalidDomainError:
             return None  # not worth remembering: it costs no query
-        async with self._remembered.acquire(host) as lookup:
+        async with self._hosts.acquire(host) as lookup:
             if not lookup.done:
                 self._loads += 1
                 domain = await self._tenants.ask(self._store.find_domain(host))
                 await lookup.set_result(None if domain is None or domain.host != host else domain.tenant_id)
         tenant_id: str | None = lookup.result
         return tenant_id
+
+    async def _primary(self, tenant_id: str, cache: InMemoryCache, ttl: float) -> str | None:
+        found = await cache.get(tenant_id, ABSENT)
+        if found is ABSENT:
+            async with cache.acquire(tenant_id) as lookup:
+                if not lookup.done:
+                    self._loads += 1
+                    domain = await self._tenants.ask(self._store.find_primary(tenant_id))
+                    await lookup.set_result(None if domain is None else domain.host, ttl)
+            found = lookup.result
+        primary: str | None = found
+        return primary
 
     async def _read(self, tenant: str, host: str) -> Domain:
         owner = await self._tenants.read(tenant)
@@ -227,9 +269,14 @@ class MultitenantRouteManager:
         try:
             await self._tenants.ask(self._store.change_domain(before, after))
         finally:
-            # After the write, not before: a load that read the old row in between is then overtaken, and not kept.
-            await self._remembered.clear(after.host)
+            await self._forget(after)
         logger.info("domain status changed", extra={"tenant": after.tenant_id, "host": after.host, "to": after.status})
+
+    async def _forget(self, domain: Domain) -> None:
+        # After the write, not before: a load that read the old row in between is then overtaken, and not kept.
+        await self._hosts.clear(domain.host)
+        await self._primaries.clear(domain.tenant_id)
+        await self._redirects.clear(domain.tenant_id)
 
     async def _is_proven(self, claim: Domain) -> bool:
         try:

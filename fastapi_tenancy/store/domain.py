@@ -17,6 +17,12 @@ MAX_HOST = 253  # characters: RFC 1035, section 2.3.4, without the final dot
 _HOST = re.compile(r"(?:[a-z0-9-]{1,63}\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
 _PORT = re.compile(r":[0-9]*\Z")
 
+# RFC 9110, section 7.2: a host and an optional port, which may be empty.
+_HEADER = re.compile(rf"({_HOST.pattern})\.?(?::[0-9]*)?")
+
+# Below the prefix of RFC 8615. The token is not part of it: what a request does not say, no server can echo.
+CHALLENGE_PATH = "/.well-known/fastapi-tenancy-challenge"
+
 
 class DomainStatus(StrEnum):
     """Where a domain stands; only a verified one names its tenant."""
@@ -34,8 +40,8 @@ class Domain:
         host: as `check_host` gives it.
         tenant_id: whose claim it is.
         status: pending claims of several tenants may coexist; one of them can be verified.
-        token: what the tenant puts into DNS as proof; another one for each claim.
-        is_primary: whether it is the one that the application should link to; at most one of a tenant is.
+        token: what the tenant puts into DNS, or at a URL, as proof; another one for each claim.
+        is_primary: whether it is the one to link and to redirect to; at most one of a tenant is.
         created_at: UTC.
         verified_at: UTC; None while it is pending.
     """
@@ -54,8 +60,13 @@ class Domain:
 
     @property
     def record_name(self) -> str:
-        """Where the TXT record that proves the claim has to be; its value is the token."""
+        """Where the TXT record that proves the claim to a `DNSChecker` has to be; its value is the token."""
         return record_name(self.host)
+
+    @property
+    def challenge_url(self) -> str:
+        """What has to answer with the token, to prove the claim to an `HTTPChecker`."""
+        return f"http://{self.host}{CHALLENGE_PATH}"
 
 
 @runtime_checkable
@@ -74,8 +85,12 @@ class DomainStore(Protocol):
     async def find_domain(self, host: str) -> Domain | None:
         """The verified domain of that host."""
 
-    async def list_domains(self, tenant_id: str) -> Sequence[Domain]:
-        """In the order of their hosts."""
+    async def find_primary(self, tenant_id: str) -> Domain | None: ...
+
+    async def list_domains(
+        self, tenant_id: str, limit: int | None = None, after: str | None = None
+    ) -> Sequence[Domain]:
+        """In the order of their hosts; all, or at most `limit` beyond the host `after`."""
 
     async def change_domain(self, before: Domain, after: Domain) -> None:
         """Write `after` over `before`; a domain that is not verified any more is no primary one either.
@@ -112,6 +127,12 @@ def check_host(text: str) -> str:
     if len(host) > MAX_HOST or not _HOST.fullmatch(host):
         raise _malformed(text)
     return host
+
+
+def host_in(header: str) -> str | None:
+    """The host that a `Host` header says, as `check_host` would give it; None if that is no tenant's for sure."""
+    found = _HEADER.fullmatch(header.lower())
+    return None if found is None else found[1]
 
 
 def record_name(host: str) -> str:

@@ -42,8 +42,15 @@ class SQLAlchemyDomains(ABC):
     async def find_domain(self, host: str) -> Domain | None:
         return await self._first(select(domains).where(domains.c.verified_host == host))
 
-    async def list_domains(self, tenant_id: str) -> Sequence[Domain]:
-        query = select(domains).where(domains.c.tenant_id == tenant_id).order_by(domains.c.host)
+    async def find_primary(self, tenant_id: str) -> Domain | None:
+        return await self._first(select(domains).where(domains.c.primary_of == tenant_id))
+
+    async def list_domains(
+        self, tenant_id: str, limit: int | None = None, after: str | None = None
+    ) -> Sequence[Domain]:
+        query = select(domains).where(domains.c.tenant_id == tenant_id).order_by(domains.c.host).limit(limit)
+        if after is not None:
+            query = query.where(domains.c.host > after)
         return [_to_domain(row) for row in await self._rows(query)]
 
     async def change_domain(self, before: Domain, after: Domain) -> None:

@@ -46,7 +46,21 @@ class DomainStoreContract(AsyncioContract):
     async def test_what_is_not_there_is_none(self, store: TenantAndDomainStore, acme: Tenant) -> None:
         assert await store.get_domain(acme.id, "app.acme.com") is None
         assert await store.find_domain("app.acme.com") is None
+        assert await store.find_primary(acme.id) is None
         assert await store.list_domains(acme.id) == []
+
+    async def test_domains_come_in_pages_in_the_order_of_their_hosts(
+        self, store: TenantAndDomainStore, acme: Tenant, globex: Tenant
+    ) -> None:
+        hosts = ["a.b.com", "a.com", "ab.com", "b.com"]
+        for host in ("b.com", "a.com", "ab.com", "a.b.com"):
+            await store.add_domain(claim(acme, host))
+        await store.add_domain(claim(globex, "aa.com"))
+        assert [each.host for each in await store.list_domains(acme.id)] == hosts
+        assert [each.host for each in await store.list_domains(acme.id, 2)] == hosts[:2]
+        assert [each.host for each in await store.list_domains(acme.id, 2, hosts[0])] == hosts[1:3]
+        assert [each.host for each in await store.list_domains(acme.id, after="aa.com")] == hosts[2:]
+        assert await store.list_domains(acme.id, 2, hosts[-1]) == []
 
     async def test_a_verified_domain_is_found_by_its_host(self, store: TenantAndDomainStore, acme: Tenant) -> None:
         domain = await add_verified(store, acme)
@@ -132,6 +146,8 @@ class DomainStoreContract(AsyncioContract):
             ("b.com", True),
         ]
         assert [each.is_primary for each in await store.list_domains(globex.id)] == [True]
+        assert await store.find_primary(acme.id) == (await store.list_domains(acme.id))[1]
+        assert await store.find_primary(globex.id) == replace(foreign, is_primary=True)
 
     async def test_a_pending_domain_cannot_be_primary(self, store: TenantAndDomainStore, acme: Tenant) -> None:
         primary = await add_verified(store, acme, "a.com")
@@ -147,6 +163,7 @@ class DomainStoreContract(AsyncioContract):
         await store.make_primary(domain)
         await store.change_domain(domain, replace(domain, status=DomainStatus.REVOKED, is_primary=True))
         assert [each.is_primary for each in await store.list_domains(acme.id)] == [False]
+        assert await store.find_primary(acme.id) is None
 
     async def test_a_removed_domain_is_gone_and_removing_it_again_is_harmless(
         self, store: TenantAndDomainStore, acme: Tenant, globex: Tenant
