@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Protocol, cast
 
-from fastapi import Depends, Security
+from fastapi import Depends
 from fastapi.concurrency import contextmanager_in_threadpool
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
@@ -12,7 +12,6 @@ from starlette.requests import HTTPConnection
 
 from .errors import ConfigurationError, TenantNotSpecifiedError
 from .multitenant import Profile
-from .openapi import TenantScheme
 from .tenant import Tenant
 
 
@@ -20,7 +19,8 @@ class _LeasesProfiles(Protocol):
     def lease(self, tenant: Tenant) -> AbstractAsyncContextManager[Profile]: ...
 
 
-def optional_tenant(connection: HTTPConnection, _: Annotated[None, Security(TenantScheme())]) -> Tenant | None:
+# `async`, for FastAPI would run a plain function in a thread.
+async def optional_tenant(connection: HTTPConnection) -> Tenant | None:
     try:
         return cast("Tenant | None", connection.scope["state"]["tenant"])
     except KeyError:
@@ -29,10 +29,11 @@ def optional_tenant(connection: HTTPConnection, _: Annotated[None, Security(Tena
         ) from None
 
 
-OptionalTenant = Annotated[Tenant | None, Depends(optional_tenant)]
+# Asked anew each time, since `central_route` hides the tenant from what runs after it.
+OptionalTenant = Annotated[Tenant | None, Depends(optional_tenant, use_cache=False)]
 
 
-def required_tenant(tenant: OptionalTenant) -> Tenant:
+async def required_tenant(tenant: OptionalTenant) -> Tenant:
     if tenant is None:
         raise TenantNotSpecifiedError("this endpoint needs a tenant and the request names none")
     return tenant

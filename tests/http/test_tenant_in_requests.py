@@ -259,23 +259,6 @@ async def test_exclude_is_relative_to_the_root_path(tmp_path: Path) -> None:
         assert (await client.get("/api/health")).status_code == 200
 
 
-async def test_the_header_of_the_resolver_has_an_authorize_button(tmp_path: Path) -> None:
-    tenancy = make_tenancy(tmp_path, resolvers=[HeaderResolver("X-Org")])
-    async with running(make_app(tenancy)) as client:
-        schema = (await client.get("/openapi.json")).json()
-    scheme = schema["components"]["securitySchemes"]["Tenant"]
-    assert (scheme["type"], scheme["in"], scheme["name"]) == ("apiKey", "header", "X-Org")
-    assert schema["paths"]["/whoami"]["get"]["security"] == [{"Tenant": []}]
-    assert "security" not in schema["paths"]["/health"]["get"]
-
-
-async def test_without_a_header_there_is_nothing_to_authorize(tmp_path: Path) -> None:
-    async with running(make_app(make_tenancy(tmp_path, resolvers=[PathResolver("/t")]))) as client:
-        schema = (await client.get("/openapi.json")).json()
-    assert schema["components"]["securitySchemes"] == {}
-    assert schema["paths"]["/whoami"]["get"]["security"] == []
-
-
 async def test_a_forgotten_middleware_is_said_plainly(tmp_path: Path) -> None:
     app = FastAPI()
 
