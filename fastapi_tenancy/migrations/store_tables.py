@@ -8,6 +8,7 @@ from sqlalchemy import (
     Connection,
     DateTime,
     ForeignKey,
+    Index,
     Integer,
     MetaData,
     String,
@@ -71,7 +72,29 @@ def _create_domains(connection: Connection) -> None:
     then.create_all(connection)
 
 
-_STEPS: tuple[Callable[[Connection], None], ...] = (_create_tenants, _create_domains)
+def _create_tokens(connection: Connection) -> None:
+    then = MetaData()
+    moment = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+    Table("tenancy_tenants", then, Column("id", String(32), primary_key=True))  # there already; what is referred to
+    Table(
+        "tenancy_tokens",
+        then,
+        Column("token_id", String(32), primary_key=True),
+        Column("tenant_id", String(32), ForeignKey("tenancy_tenants.id", ondelete="CASCADE"), nullable=False),
+        Column("name", String(200), nullable=False),
+        Column("scopes", Text, nullable=False),
+        Column("digest", String(64), nullable=False),
+        Column("created_at", moment, nullable=False),
+        Column("expires_at", moment),
+        Column("last_used_at", moment),
+        Index("tenancy_tokens_of_tenant", "tenant_id", "token_id"),
+        mysql_charset="utf8mb4",
+        mariadb_charset="utf8mb4",
+    )
+    then.create_all(connection)
+
+
+_STEPS: tuple[Callable[[Connection], None], ...] = (_create_tenants, _create_domains, _create_tokens)
 
 HEAD = len(_STEPS)
 

@@ -3,22 +3,29 @@
 from .ask import ask_router
 from .base import BaseMultitenantManager
 from .cache import ProfileCache
-from .domain_check import DNSChecker, DomainChecker
+from .domain_check import AnyChecker, DNSChecker, DomainChecker
+from .http_check import HTTPChecker
 from .isolation import TenantScoped
 from .manager_provider import MultitenantManagerProvider
 from .profile import Place, Profile, RootProfile
 from .route_manager import MultitenantRouteManager
+from .tokens import IssuedToken, MultitenantTokenManager, TokenPage
 
 __all__ = [
+    "AnyChecker",
     "BaseMultitenantManager",
     "DNSChecker",
     "DomainChecker",
+    "HTTPChecker",
+    "IssuedToken",
     "MultitenantManagerProvider",
     "MultitenantRouteManager",
+    "MultitenantTokenManager",
     "Place",
     "Profile",
     "ProfileCache",
     "RootProfile",
     "TenantScoped",
+    "TokenPage",
     "ask_router",
 ]

@@ -4,6 +4,7 @@ from .base import RetainedNamespace, TenantStore
 from .domain import Domain, DomainStatus, DomainStore
 from .in_memory import InMemoryTenantStore
 from .sqlalchemy import SQLAlchemyTenantStore
+from .token import TokenRecord, TokenStore
 
 __all__ = [
     "Domain",
@@ -13,4 +14,6 @@ __all__ = [
     "RetainedNamespace",
     "SQLAlchemyTenantStore",
     "TenantStore",
+    "TokenRecord",
+    "TokenStore",
 ]

@@ -1,20 +1,23 @@
 """A tenant store in a dict, for tests."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from ..tenant import Tenant, TenantStatus
 from .base import RetainedNamespace, identifier_taken, namespace_taken, tenant_changed, tenant_gone
 from .domain import Domain, domain_changed, host_taken
+from .token import LAST_USE_EVERY, TokenRecord, no_tenant_for_token
 
 
 class InMemoryTenantStore:
-    """A `TenantStore` and `DomainStore` that forgets everything with its process."""
+    """A `TenantStore`, `DomainStore` and `TokenStore` that forgets everything with its process."""
 
     def __init__(self) -> None:
         self._tenants: dict[str, Tenant] = {}
         self._retained: dict[str, RetainedNamespace] = {}
         self._domains: dict[tuple[str, str], Domain] = {}
+        self._tokens: dict[str, TokenRecord] = {}
 
     async def open(self) -> None:
         """Nothing to connect to."""
@@ -53,6 +56,7 @@ class InMemoryTenantStore:
     async def remove(self, tenant: Tenant, *, keep_namespace: bool) -> None:
         self._tenants.pop(tenant.id, None)
         self._domains = {key: domain for key, domain in self._domains.items() if domain.tenant_id != tenant.id}
+        self._tokens = {key: token for key, token in self._tokens.items() if token.tenant_id != tenant.id}
         if keep_namespace:
             self._retained[tenant.id] = RetainedNamespace(
                 tenant.id, tenant.identifier, tenant.namespace, tenant.database_url, tenant.manager_type
@@ -72,10 +76,16 @@ class InMemoryTenantStore:
     async def find_domain(self, host: str) -> Domain | None:
         return self._verified(host)
 
-    async def list_domains(self, tenant_id: str) -> Sequence[Domain]:
-        return sorted(
+    async def find_primary(self, tenant_id: str) -> Domain | None:
+        return next((each for each in await self.list_domains(tenant_id) if each.is_primary), None)
+
+    async def list_domains(
+        self, tenant_id: str, limit: int | None = None, after: str | None = None
+    ) -> Sequence[Domain]:
+        found = sorted(
             (domain for domain in self._domains.values() if domain.tenant_id == tenant_id), key=lambda each: each.host
         )
+        return [each for each in found if after is None or each.host > after][:limit]
 
     async def change_domain(self, before: Domain, after: Domain) -> None:
         self._check_unchanged(before)
@@ -93,6 +103,39 @@ class InMemoryTenantStore:
 
     async def remove_domain(self, domain: Domain) -> None:
         self._domains.pop(_key(domain), None)
+
+    async def add_token(self, token: TokenRecord) -> None:
+        if token.tenant_id not in self._tenants:
+            raise no_tenant_for_token(token)
+        for old in await self.list_tokens(token.tenant_id):
+            if old.expires_at is not None and old.expires_at <= token.created_at:
+                del self._tokens[old.token_id]
+        self._tokens[token.token_id] = token
+
+    async def get_token(self, token_id: str) -> TokenRecord | None:
+        return self._tokens.get(token_id)
+
+    async def list_tokens(
+        self, tenant_id: str, limit: int | None = None, after: str | None = None
+    ) -> Sequence[TokenRecord]:
+        found = sorted(
+            (token for token in self._tokens.values() if token.tenant_id == tenant_id), key=lambda each: each.token_id
+        )
+        return [each for each in found if after is None or each.token_id > after][:limit]
+
+    async def remove_token(self, tenant_id: str, token_id: str) -> bool:
+        token = self._tokens.get(token_id)
+        if token is None or token.tenant_id != tenant_id:
+            return False
+        del self._tokens[token_id]
+        return True
+
+    async def note_token_uses(self, uses: Mapping[str, datetime]) -> None:
+        for token_id, moment in uses.items():
+            token = self._tokens.get(token_id)
+            if token is None or (token.last_used_at is not None and moment - token.last_used_at < LAST_USE_EVERY):
+                continue
+            self._tokens[token_id] = replace(token, last_used_at=moment)
 
     def _verified(self, host: str) -> Domain | None:
         return next((each for each in self._domains.values() if each.is_verified and each.host == host), None)

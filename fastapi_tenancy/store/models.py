@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, Column, DateTime, ForeignKey, Integer, MetaData, String, Table, Text
+from sqlalchemy import JSON, Column, DateTime, ForeignKey, Index, Integer, MetaData, String, Table, Text
 from sqlalchemy.dialects import mysql
 
 store_metadata = MetaData()
@@ -39,6 +39,21 @@ tenants = Table(
     Column("created_at", _moment, nullable=False),
     Column("updated_at", _moment, nullable=False),
     Column("former_identifier", String(63)),
+    **_any_text,
+)
+
+tokens = Table(
+    "tenancy_tokens",
+    store_metadata,
+    Column("token_id", String(32), primary_key=True),
+    Column("tenant_id", String(32), ForeignKey("tenancy_tenants.id", ondelete="CASCADE"), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("scopes", Text, nullable=False),  # with spaces between them, as in RFC 6749
+    Column("digest", String(64), nullable=False),
+    Column("created_at", _moment, nullable=False),
+    Column("expires_at", _moment),
+    Column("last_used_at", _moment),
+    Index("tenancy_tokens_of_tenant", "tenant_id", "token_id"),
     **_any_text,
 )
 

@@ -15,8 +15,9 @@ from ..sqlite import enter_wal
 from ..tenant import Tenant, TenantStatus, plain
 from ..urls import make_parent, parse_url, sqlite_file, synchronous
 from .base import RetainedNamespace, identifier_taken, namespace_taken, tenant_changed, tenant_gone
-from .models import aware, domains, naive, tenants
+from .models import aware, domains, naive, tenants, tokens
 from .sqlalchemy_domains import SQLAlchemyDomains
+from .sqlalchemy_tokens import SQLAlchemyTokens
 from .transactions import InThreads, OnTheLoop, Transactions
 
 T = TypeVar("T")
@@ -27,8 +28,8 @@ _SAVE = update(tenants).where(tenants.c.id == bindparam("the_id"), tenants.c.ver
 _listed = select(tenants).where(tenants.c.identifier.is_not(None))
 
 
-class SQLAlchemyTenantStore(SQLAlchemyDomains):
-    """A `TenantStore` in the table `tenancy_tenants`, and a `DomainStore` in `tenancy_domains`.
+class SQLAlchemyTenantStore(SQLAlchemyDomains, SQLAlchemyTokens):
+    """A store of tenants, domains and tokens, in the tables `tenancy_tenants`, `tenancy_domains` and `tenancy_tokens`.
 
     Args:
         url: of the database.
@@ -98,8 +99,9 @@ class SQLAlchemyTenantStore(SQLAlchemyDomains):
         def work(connection: Connection) -> None:
             if keep_namespace:
                 connection.execute(update(tenants).where(this, tenants.c.identifier.is_not(None)).values(retired))
-                connection.execute(delete(domains).where(domains.c.tenant_id == tenant.id))
-            else:  # the domains go with it, by their foreign key
+                for owned in (domains, tokens):
+                    connection.execute(delete(owned).where(owned.c.tenant_id == tenant.id))
+            else:  # its domains and tokens go with it, by their foreign keys
                 connection.execute(delete(tenants).where(this))
 
         await self._write(work)

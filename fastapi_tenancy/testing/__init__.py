@@ -10,7 +10,10 @@ import pytest
 
 # So that a failed assert shows the values.
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{module}" for module in ("cache", "domain_store", "loads", "manager", "resolver", "store"))
+    *(
+        f"{__name__}.{module}"
+        for module in ("cache", "domain_store", "loads", "manager", "resolver", "store", "token_store")
+    )
 )
 
 from .cache import CacheContract
@@ -19,6 +22,7 @@ from .manager import ManagerContract, Note
 from .resolver import ResolverContract, request_scope
 from .store import TenantStoreContract
 from .tenants import tenant_named
+from .token_store import TokenStoreContract
 
 __all__ = [
     "CacheContract",
@@ -27,6 +31,7 @@ __all__ = [
     "Note",
     "ResolverContract",
     "TenantStoreContract",
+    "TokenStoreContract",
     "request_scope",
     "tenant_named",
 ]

@@ -9,7 +9,24 @@ from fastapi.params import Depends
 from ...errors import ConfigurationError
 from ...tenant import Tenant, TenantStatus
 from ..route_manager import MultitenantRouteManager
-from .schemas import DomainIn, DomainList, DomainOut, TenantIn, TenantList, TenantOut, TenantPatch, merge_patch
+from ..tokens import MultitenantTokenManager
+from .schemas import (
+    DomainIn,
+    DomainList,
+    DomainOut,
+    TenantIn,
+    TenantList,
+    TenantOut,
+    TenantPatch,
+    TokenCreated,
+    TokenIn,
+    TokenList,
+    TokenOut,
+    merge_patch,
+)
+
+PageSize = Annotated[int, Query(ge=1, le=1000)]
+TokenId = Annotated[str, Query(pattern="^[0-9a-f]{32}$")]
 
 
 class _Page(Protocol):
@@ -51,6 +68,9 @@ class ManagesTenants(Protocol):
     @property
     def domains(self) -> MultitenantRouteManager: ...
 
+    @property
+    def tokens(self) -> MultitenantTokenManager: ...
+
     def stats(self) -> dict[str, Any]: ...
 
 
@@ -71,13 +91,14 @@ def admin_router(tenancy: ManagesTenants, *, dependencies: Sequence[Depends]) ->
     _add_tenant(router, tenancy)
     _add_status(router, tenancy)
     _add_domains(router, tenancy)
+    _add_tokens(router, tenancy)
     return router
 
 
 def _add_collection(router: APIRouter, tenancy: ManagesTenants) -> None:
     @router.get("/tenants")
     async def list_tenants(
-        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        limit: PageSize = 100,
         after: str | None = None,
         status: TenantStatus | None = None,
     ) -> TenantList:
@@ -130,9 +151,10 @@ def _add_status(router: APIRouter, tenancy: ManagesTenants) -> None:
 
 def _add_domains(router: APIRouter, tenancy: ManagesTenants) -> None:
     @router.get("/tenants/{identifier}/domains")
-    async def list_domains(identifier: str) -> DomainList:
-        found = await tenancy.domains.list(identifier)
-        return DomainList(items=[DomainOut.of(domain) for domain in found], next=None)
+    async def list_domains(identifier: str, limit: PageSize = 100, after: str | None = None) -> DomainList:
+        found = await tenancy.domains.list(identifier, limit + 1, after)
+        items = [DomainOut.of(domain) for domain in found[:limit]]
+        return DomainList(items=items, next=items[-1].host if len(found) > limit else None)
 
     @router.post("/tenants/{identifier}/domains", status_code=201)
     async def add_domain(identifier: str, body: DomainIn) -> DomainOut:
@@ -142,6 +164,30 @@ def _add_domains(router: APIRouter, tenancy: ManagesTenants) -> None:
     async def verify_domain(identifier: str, host: str) -> DomainOut:
         return DomainOut.of(await tenancy.domains.verify(identifier, host))
 
+    @router.post("/tenants/{identifier}/domains/{host}/revoke")
+    async def revoke_domain(identifier: str, host: str) -> DomainOut:
+        return DomainOut.of(await tenancy.domains.revoke(identifier, host))
+
+    @router.post("/tenants/{identifier}/domains/{host}/primary")
+    async def make_domain_primary(identifier: str, host: str) -> DomainOut:
+        return DomainOut.of(await tenancy.domains.set_primary(identifier, host))
+
     @router.delete("/tenants/{identifier}/domains/{host}", status_code=204)
     async def remove_domain(identifier: str, host: str) -> None:
         await tenancy.domains.remove(identifier, host)
+
+
+def _add_tokens(router: APIRouter, tenancy: ManagesTenants) -> None:
+    @router.get("/tenants/{identifier}/tokens")
+    async def list_tokens(identifier: str, limit: PageSize = 100, after: TokenId | None = None) -> TokenList:
+        page = await tenancy.tokens.list(identifier, limit, after)
+        return TokenList(items=[TokenOut.of(token) for token in page.items], next=page.next)
+
+    @router.post("/tenants/{identifier}/tokens", status_code=201)
+    async def create_token(identifier: str, body: TokenIn) -> TokenCreated:
+        issued = await tenancy.tokens.create(identifier, name=body.name, scopes=body.scopes, expires_in=body.expires_in)
+        return TokenCreated(token_id=issued.token_id, token=issued.token)
+
+    @router.delete("/tenants/{identifier}/tokens/{token_id}", status_code=204)
+    async def revoke_token(identifier: str, token_id: str) -> None:
+        await tenancy.tokens.revoke(identifier, token_id)

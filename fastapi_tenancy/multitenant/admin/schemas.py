@@ -7,10 +7,11 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlalchemy import make_url
 
-from ...store import Domain, DomainStatus
+from ...store import Domain, DomainStatus, TokenRecord
 from ...store.domain import MAX_HOST
 from ...tenant import MAX_NAME, Tenant, TenantStatus, plain
 from ..manager_provider import MultitenantManagerProvider
+from ..tokens.issue import MAX_LIFE, MAX_SCOPES, is_scope, is_token_name
 
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME, examples=["Acme Corp"])]
 Identifier = Annotated[str, Field(examples=["acme"], description="1 to 63 of a-z, 0-9 and '-'.")]
@@ -96,13 +97,14 @@ class DomainIn(BaseModel):
 
 
 class DomainOut(BaseModel):
-    """A claim, and the TXT record that proves it."""
+    """A claim, and what proves it: `record_value` in a TXT record, or as the answer of `challenge_url`."""
 
     host: str
     status: DomainStatus
     is_primary: bool
     record_name: str
     record_value: str
+    challenge_url: str
     created_at: datetime
     verified_at: datetime | None
 
@@ -114,16 +116,79 @@ class DomainOut(BaseModel):
             is_primary=domain.is_primary,
             record_name=domain.record_name,
             record_value=domain.token,
+            challenge_url=domain.challenge_url,
             created_at=domain.created_at,
             verified_at=domain.verified_at,
         )
 
 
 class DomainList(BaseModel):
-    """All domains of a tenant, so there is no next page."""
+    """A page of domains; `next` is what `after` takes for the following one."""
 
     items: list[DomainOut]
-    next: None
+    next: str | None
+
+
+def _named(name: str) -> str:
+    if not is_token_name(name):
+        raise ValueError("use printable characters, not all of them spaces")
+    return name
+
+
+def _scope(scope: str) -> str:
+    if not is_scope(scope):
+        raise ValueError("use 1 to 64 printable ASCII characters, without spaces, quotes and backslashes")
+    return scope
+
+
+class TokenIn(BaseModel):
+    """A token to be made."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[Name, AfterValidator(_named)]
+    scopes: Annotated[
+        list[Annotated[str, AfterValidator(_scope)]], Field(max_length=MAX_SCOPES, examples=[["notes:read"]])
+    ] = Field(default_factory=list)
+    expires_in: Annotated[int, Field(ge=1, le=MAX_LIFE, description="Seconds; null: until it is revoked.")] | None = (
+        None
+    )
+
+
+class TokenCreated(BaseModel):
+    """A new token; it is shown here and never again."""
+
+    token_id: str
+    token: str
+
+
+class TokenOut(BaseModel):
+    """A token, without what makes it one."""
+
+    token_id: str
+    name: str
+    scopes: list[str]
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+
+    @classmethod
+    def of(cls, token: TokenRecord) -> Self:
+        return cls(
+            token_id=token.token_id,
+            name=token.name,
+            scopes=sorted(token.scopes),
+            created_at=token.created_at,
+            expires_at=token.expires_at,
+            last_used_at=token.last_used_at,
+        )
+
+
+class TokenList(BaseModel):
+    """A page of tokens; `next` is what `after` takes for the following one."""
+
+    items: list[TokenOut]
+    next: str | None
 
 
 def masked(database_url: str) -> str:
