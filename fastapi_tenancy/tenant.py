@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from .errors import InvalidIdentifierError, InvalidTenantError
 
@@ -38,6 +38,10 @@ class Tenant:
         settings: the application's own values for this tenant; JSON types, read-only at every depth.
         manager_type: the manager that serves it (a name in `MANAGER_TYPES` or a dotted path); None for the default.
         database_url: where its data lives; None for the place derived from the settings.
+        key_management_mode: "managed" if its key, where it has one, is stored (sealed), "unmanaged" if each request
+            brings it.
+        key_record: what is stored of its key, as `multitenant.keys` reads it; None for a tenant without a key.
+        encrypted: whether its data are encrypted with its key.
         namespace: the name that was taken for its data when it was created, unique among all tenants.
         version: counts the changes; a writer that read an older version is refused.
         created_at: UTC.
@@ -53,6 +57,9 @@ class Tenant:
     settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
     manager_type: str | None = None
     database_url: str | None = field(default=None, repr=False)  # it may hold a password
+    key_management_mode: Literal["managed", "unmanaged"] = "managed"
+    key_record: str | None = field(default=None, repr=False)
+    encrypted: bool = False
     namespace: str | None = None
     version: int = 1
 

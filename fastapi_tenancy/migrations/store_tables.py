@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from sqlalchemy import (
     JSON,
+    Boolean,
     Column,
     Connection,
     DateTime,
@@ -14,10 +15,12 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
     func,
     select,
 )
 from sqlalchemy.dialects import mysql
+from sqlalchemy.schema import CreateColumn
 
 from ..errors import ConfigurationError
 from .exclusively import exclusively
@@ -94,7 +97,50 @@ def _create_tokens(connection: Connection) -> None:
     then.create_all(connection)
 
 
-_STEPS: tuple[Callable[[Connection], None], ...] = (_create_tenants, _create_domains, _create_tokens)
+def _add_administration(connection: Connection) -> None:
+    moment = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+    for column in (
+        Column("key_management_mode", String(16), nullable=False, server_default="managed"),
+        Column("key_record", Text),
+        Column("encrypted", Boolean, nullable=False, server_default=false()),
+    ):
+        definition = CreateColumn(column).compile(dialect=connection.dialect)
+        connection.exec_driver_sql(f"ALTER TABLE tenancy_tenants ADD COLUMN {definition}")
+    then = MetaData()
+    Table(
+        "tenancy_audit",
+        then,
+        Column("id", Integer, primary_key=True),
+        Column("at", moment, nullable=False),
+        Column("actor", String(255)),
+        Column("action", String(64), nullable=False),
+        Column("tenant_id", String(32)),
+        Column("identifier", String(63)),
+        Column("details", JSON, nullable=False),
+        Index("tenancy_audit_of_tenant", "tenant_id", "id"),
+        mysql_charset="utf8mb4",
+        mariadb_charset="utf8mb4",
+    )
+    Table(
+        "tenancy_idempotency",
+        then,
+        Column("key_digest", String(64), primary_key=True),
+        Column("request_digest", String(64), nullable=False),
+        Column("created_at", moment, nullable=False),
+        Column("status", Integer),
+        Column("body", JSON),
+        mysql_charset="utf8mb4",
+        mariadb_charset="utf8mb4",
+    )
+    then.create_all(connection)
+
+
+_STEPS: tuple[Callable[[Connection], None], ...] = (
+    _create_tenants,
+    _create_domains,
+    _create_tokens,
+    _add_administration,
+)
 
 HEAD = len(_STEPS)
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, Column, DateTime, ForeignKey, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import JSON, Boolean, Column, DateTime, ForeignKey, Index, Integer, MetaData, String, Table, Text
 from sqlalchemy.dialects import mysql
 
 store_metadata = MetaData()
@@ -39,6 +39,9 @@ tenants = Table(
     Column("created_at", _moment, nullable=False),
     Column("updated_at", _moment, nullable=False),
     Column("former_identifier", String(63)),
+    Column("key_management_mode", String(16), nullable=False),
+    Column("key_record", Text),
+    Column("encrypted", Boolean, nullable=False),
     **_any_text,
 )
 
@@ -54,6 +57,31 @@ tokens = Table(
     Column("expires_at", _moment),
     Column("last_used_at", _moment),
     Index("tenancy_tokens_of_tenant", "tenant_id", "token_id"),
+    **_any_text,
+)
+
+audit = Table(
+    "tenancy_audit",
+    store_metadata,
+    Column("id", Integer, primary_key=True),  # in the order of writing
+    Column("at", _moment, nullable=False),
+    Column("actor", String(255)),  # NULL: nobody was named
+    Column("action", String(64), nullable=False),
+    Column("tenant_id", String(32)),  # no foreign key: what was done to a tenant outlives it
+    Column("identifier", String(63)),
+    Column("details", JSON, nullable=False),
+    Index("tenancy_audit_of_tenant", "tenant_id", "id"),
+    **_any_text,
+)
+
+idempotency = Table(
+    "tenancy_idempotency",
+    store_metadata,
+    Column("key_digest", String(64), primary_key=True),
+    Column("request_digest", String(64), nullable=False),
+    Column("created_at", _moment, nullable=False),
+    Column("status", Integer),  # NULL while the request is being carried out
+    Column("body", JSON),
     **_any_text,
 )
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from servers import new_database
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import MetaData, Table, create_engine, insert, inspect, text
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.schema import CreateTable
 
@@ -18,9 +18,11 @@ from fastapi_tenancy import (
     SQLAlchemyTenantStore,
     TenantStore,
 )
-from fastapi_tenancy.migrations import HEAD
-from fastapi_tenancy.store.models import store_metadata
+from fastapi_tenancy.migrations import HEAD, store_tables
+from fastapi_tenancy.store.models import store_metadata, tenants
+from fastapi_tenancy.store.sqlalchemy import _to_row
 from fastapi_tenancy.testing import TenantStoreContract, tenant_named
+from fastapi_tenancy.urls import synchronous
 
 
 async def made_store(kind: str, folder: Path, request: pytest.FixtureRequest) -> TenantStore:
@@ -76,6 +78,29 @@ async def test_the_migrations_lead_to_the_tables_of_the_models(tmp_path: Path) -
     assert shape(migrated) == shape(declared)
     migrated.dispose()
     declared.dispose()
+
+
+@pytest.mark.parametrize("kind", ["sqlite file", "postgresql", "mariadb"])
+async def test_a_database_of_any_revision_is_brought_up_to_date_and_keeps_its_tenants(
+    tmp_path: Path, request: pytest.FixtureRequest, kind: str
+) -> None:
+    acme, store = tenant_named("acme"), await made_store(kind, tmp_path, request)
+    for revision in range(1, HEAD):
+        engine = create_engine(synchronous(store.url))
+        with engine.begin() as connection:
+            store_metadata.drop_all(connection)
+            store_tables._history.drop_all(connection)
+            store_tables._history.create_all(connection)
+            for number, step in enumerate(store_tables._STEPS[:revision], start=1):
+                step(connection)
+                connection.execute(store_tables._revisions.insert().values(revision=number))
+            then = Table("tenancy_tenants", MetaData(), autoload_with=connection)
+            row = {name: value for name, value in _to_row(acme).items() if name in then.c}
+            connection.execute(insert(tenants).values(row))
+        engine.dispose()
+        await store.open()
+        assert await store.get(acme.id) == acme
+        await store.close()
 
 
 async def test_tables_of_a_newer_version_are_refused(tmp_path: Path) -> None:
