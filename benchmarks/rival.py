@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 RIVAL = "fastapi-tenancy==0.5.0"
-_NEEDS = (RIVAL, "aiosqlite", "asyncpg", "psycopg[binary]")
+_NEEDS = (RIVAL, "aiosqlite", "asyncpg", "psycopg[binary]", "uvicorn")
 _VENV = Path(tempfile.gettempdir()) / "fastapi-tenancy-rival"
 
 
