@@ -34,6 +34,8 @@ bench: $(READY)
 	$(INSTALL) --group bench
 	$(BIN)/python benchmarks/caches.py
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/noisy.py
 	$(BIN)/python benchmarks/postgres.py
 
 clean:

@@ -80,7 +80,7 @@ async def test_an_unknown_manager_of_one_tenant(tmp_path: Path) -> None:
         ("nonsense", "is not a database URL"),
         ("nonsense://user:secret@host/db", "the database 'nonsense'; use one of sqlite, postgresql, mysql, mariadb"),
         ("oracle+oracledb://user:secret@host/db", "the database 'oracle'"),
-        ("oracle+oracledb://user:secret@host/db", "pip install oracledb"),
+        ("mysql+aiomysql://user:secret@host/db", "pip install aiomysql"),
         ("mysql+asyncmy2://user:secret@host/db", "no database driver"),
     ],
 )
