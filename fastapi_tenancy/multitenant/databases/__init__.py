@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from .addresses import Address, Addresses
 from .base import Databases, uninterrupted
+from .encrypted_file import EncryptedFiles
 from .mysql import MySQLDatabases
 from .postgresql import PostgreSQLDatabases
 from .sqlite_file import SQLiteFiles
@@ -19,4 +20,4 @@ DATABASES: Mapping[str, type[Databases]] = MappingProxyType(
     }
 )
 
-__all__ = ["DATABASES", "Address", "Addresses", "Databases", "SQLiteFiles", "uninterrupted"]
+__all__ = ["DATABASES", "Address", "Addresses", "Databases", "EncryptedFiles", "SQLiteFiles", "uninterrupted"]

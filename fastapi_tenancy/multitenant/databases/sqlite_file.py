@@ -38,7 +38,7 @@ class SQLiteFiles(Databases):
         self._template = MadeOnce[bytes]()
 
     async def create(self, address: Address, tenant: Tenant) -> None:
-        file = _file(address)
+        file = file_of(address)
         if file.exists():
             if await asyncio.to_thread(_owner_of, file) != tenant.id:
                 raise taken(file, tenant)
@@ -50,7 +50,7 @@ class SQLiteFiles(Databases):
             await asyncio.to_thread(self._copy, file, tenant)
 
     async def open(self, address: Address, tenant: Tenant) -> EnginePair:
-        file = _file(address)
+        file = file_of(address)
         if not file.exists():
             raise NamespaceMissingError(f"the database of tenant {tenant.identifier!r} is missing; restore {file}")
         owner = await asyncio.to_thread(_owner_of, file)
@@ -65,12 +65,12 @@ class SQLiteFiles(Databases):
         return engines
 
     async def drop(self, address: Address, tenant: Tenant) -> None:
-        file = _file(address)
-        _unlink(_draft(file))
+        file = file_of(address)
+        unlink(draft_of_file(file))
         if file.exists():
             if await asyncio.to_thread(_owner_of, file) != tenant.id:
                 raise taken(file, tenant)
-            _unlink(file)
+            unlink(file)
 
     def _copy(self, file: Path, tenant: Tenant) -> None:
         template = self._template.get(self._metadata.tables.values(), self._build)
@@ -91,7 +91,7 @@ class SQLiteFiles(Databases):
 
 
 def _write(file: Path, content: bytes) -> None:
-    draft = _draft(file)
+    draft = draft_of_file(file)
     try:
         with draft.open("wb") as target:
             target.write(content)
@@ -100,7 +100,7 @@ def _write(file: Path, content: bytes) -> None:
         # The file is there whole or not at all, also after a kill.
         draft.rename(file)
     finally:
-        _unlink(draft)
+        unlink(draft)
 
 
 def _as_long_as(other: bytes, tenant_id: str) -> bytes:
@@ -109,7 +109,7 @@ def _as_long_as(other: bytes, tenant_id: str) -> bytes:
     return tenant_id.encode()
 
 
-def _file(address: Address) -> Path:
+def file_of(address: Address) -> Path:
     return Path(sqlite_file(address.url) or "")
 
 
@@ -123,11 +123,11 @@ def _owner_of(file: Path) -> str | None:
     return rows[0][0] if len(rows) == 1 else None
 
 
-def _draft(file: Path) -> Path:
+def draft_of_file(file: Path) -> Path:
     return file.with_name(f"{file.name}.provisioning")
 
 
-def _unlink(file: Path) -> None:
+def unlink(file: Path) -> None:
     for suffix in ("-wal", "-shm", ""):
         with suppress(FileNotFoundError, NotADirectoryError):
             file.with_name(file.name + suffix).unlink()
