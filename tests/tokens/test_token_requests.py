@@ -192,6 +192,7 @@ async def test_the_life_of_a_token_over_http(client: httpx.AsyncClient, time) ->
             "created_at": "2026-01-02T00:00:00Z",
             "expires_at": "2026-01-02T00:01:00Z",
             "last_used_at": "2026-01-02T00:00:00Z",
+            "impersonated_by": None,
         }
     ]
     assert (await client.delete(f"{ONE}/{issued['token_id']}")).status_code == 204

@@ -2,40 +2,29 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hmac import compare_digest
-from typing import Any, Protocol, TypeVar
 
+from ...acts import Acts
 from ...bearer import Recent, digest_of
 from ...cache import ABSENT
 from ...errors import InvalidTokenError, TokenNotFoundError
+from ...events import EventKind
 from ...settings import TenancySettings
 from ...store import TokenRecord, TokenStore
 from ...store.token import LAST_USE_EVERY, is_token_id
 from ...tenant import Tenant
-from .formats import TokenFormats, new_token_id
+from ..keys import GivenKey, TenantKeys, needs_key
+from .base import FindsTenants
+from .formats import TokenFormats, carried_by, new_token_id, opaque_token
+from .impersonation import Impersonations
 from .issue import IssuedToken, TokenPage, checked_scopes
 from .last_use import LastUses
 from .memory import TOKENS_PER_TENANT, Records
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
-
-class FindsTenants(Protocol):
-    """What tokens need of the tenants' directory."""
-
-    @property
-    def remembered_by_id(self) -> Callable[[str], Tenant | None]: ...
-
-    async def read(self, identifier: str) -> Tenant: ...
-
-    async def find_by_id(self, tenant_id: str) -> Tenant | None: ...
-
-    async def ask(self, question: Coroutine[Any, Any, T]) -> T: ...
 
 
 @dataclass(slots=True)
@@ -58,6 +47,10 @@ class MultitenantTokenManager:
         settings: of the deployment.
         now: the time of day in UTC.
         clock: seconds that only go forward, for what is remembered.
+        acts: for the audit trail and events; None for neither.
+
+    Attributes:
+        impersonations: what `Tenancy.impersonate` and `Tenancy.redeem` do.
 
     Raises:
         ConfigurationError: `token_secrets` cannot be used, or PyJWT is not installed.
@@ -70,13 +63,17 @@ class MultitenantTokenManager:
         settings: TenancySettings,
         now: Callable[[], datetime],
         clock: Callable[[], float] = time.monotonic,
+        acts: Acts | None = None,
     ) -> None:
         self._store = store
         self._tenants = tenants
         self._remembered_tenant = tenants.remembered_by_id
         self._now = now
+        self._acts = acts or Acts(now=now)
+        self.impersonations = Impersonations(store, tenants, now, self._acts)
         self._clock = clock
         self._formats = TokenFormats(settings.token_secrets)
+        self._keys = TenantKeys(settings.encryption_keys)
         self._records = Records(settings, now, clock)
         self._recall = self._records.known.recall
         self._seen = Recent[bytes, _Seen](settings.cache_size * TOKENS_PER_TENANT)
@@ -91,6 +88,7 @@ class MultitenantTokenManager:
         scopes: Iterable[str] = (),
         expires_in: float | None = None,
         opaque: bool = False,
+        key: GivenKey | None = None,
     ) -> IssuedToken:
         """Make a token for a tenant, signed by the first of `token_secrets`; opaque where there are none.
 
@@ -100,20 +98,25 @@ class MultitenantTokenManager:
             scopes: what it allows, in the application's own words; at most 32 of at most 64 characters, without spaces.
             expires_in: seconds, at most ten years; None for a token that is valid until it is revoked.
             opaque: make a random text in any case.
+            key: of a tenant whose key is not stored; the token then carries it, sealed with `encryption_keys`, and
+                opens the tenant. Of other tenants it is not looked at.
 
         Raises:
             TenantNotFoundError: there is no such tenant.
+            WrongTenantKeyError: `key` is not the tenant's.
+            ConfigurationError: `key` cannot be sealed, since there are no `encryption_keys`.
             ValueError: the name, a scope or the life cannot be.
         """
         granted = checked_scopes(name, scopes, expires_in)
         owner = await self._tenants.read(tenant)
+        carried = None if key is None or not needs_key(owner) else self._keys.carried(owner, key)
         created_at = self._now()
         token_id = new_token_id(created_at)
         expires_at = None if expires_in is None else created_at + timedelta(seconds=expires_in)
         if opaque:
-            token = self._formats.opaque(token_id)
+            token = opaque_token(token_id, carried)
         else:
-            token = self._formats.signed(token_id, owner.id, granted, created_at, expires_at)
+            token = self._formats.signed(token_id, owner.id, granted, created_at, expires_at, carried)
         record = TokenRecord(
             token_id=token_id,
             tenant_id=owner.id,
@@ -123,8 +126,11 @@ class MultitenantTokenManager:
             created_at=created_at,
             expires_at=expires_at,
         )
-        await self._tenants.ask(self._store.add_token(record))
+        details = {"token_id": token_id, "name": name, "scopes": sorted(granted), "expires_in": expires_in}
+        act = await self._acts.act({EventKind.TOKEN_CREATED: details}, owner).ask()
+        await self._tenants.ask(self._store.add_token(record, audit=act.entries))
         logger.info("token created", extra={"tenant": owner.id, "token_id": token_id})
+        await act.done()
         return IssuedToken(token_id, token)
 
     async def revoke(self, tenant: str, token_id: str) -> None:
@@ -135,14 +141,19 @@ class MultitenantTokenManager:
             TenantNotFoundError: there is no such tenant.
         """
         owner = await self._tenants.read(tenant)
+        unknown = TokenNotFoundError(f"{tenant!r} has no token of that id; list its tokens to see what is there")
+        if not is_token_id(token_id):
+            raise unknown
+        act = await self._acts.act({EventKind.TOKEN_REVOKED: {"token_id": token_id}}, owner).ask()
         try:
-            removed = is_token_id(token_id) and await self._tenants.ask(self._store.remove_token(owner.id, token_id))
+            removed = await self._tenants.ask(self._store.remove_token(owner.id, token_id, audit=act.entries))
         finally:
             # After the write, not before: a load that read the old row in between is then overtaken, and not kept.
             await self._records.clear(token_id)
         if not removed:
-            raise TokenNotFoundError(f"{tenant!r} has no token of that id; list its tokens to see what is there")
+            raise unknown
         logger.info("token revoked", extra={"tenant": owner.id, "token_id": token_id})
+        await act.done()
 
     async def verify(self, token: str) -> TokenRecord:
         """The record of a valid token, in whatever status its tenant is; from memory, or loaded once.
@@ -152,6 +163,19 @@ class MultitenantTokenManager:
             StoreUnavailableError: the store failed or took longer than `store_timeout`.
         """
         return (await self._find(token))[0]
+
+    async def key_in(self, token: str, tenant: Tenant) -> GivenKey | None:
+        """The key that a valid token of the tenant carries; None for every other token.
+
+        Raises:
+            WrongTenantKeyError: it does not open, since the key that has sealed it is no longer listed.
+        """
+        try:
+            record = await self.verify(token)
+        except InvalidTokenError:
+            return None
+        sealed = carried_by(token) if record.tenant_id == tenant.id else None
+        return None if sealed is None else self._keys.uncarried(tenant, sealed)
 
     def tenant_of(self, token: str) -> Tenant | Awaitable[Tenant]:
         """As `find_tenant`; at once where the token is remembered, and otherwise to be awaited."""
