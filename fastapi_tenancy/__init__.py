@@ -1,16 +1,20 @@
 """Multi-tenancy for FastAPI and Starlette: one middleware, one dependency, and nobody sees another tenant's data."""
 
+from .administration import TenantPage
+from .audit import AuditEntry, AuditSink, acting_as, current_actor
 from .context import current_tenant, tenant_scope
 from .dependencies import (
     CurrentProfile,
     CurrentTenant,
     OptionalTenant,
+    TenantService,
     TenantSession,
     TenantSyncSession,
     TenantSyncTransaction,
     TenantTransaction,
 )
 from .errors import (
+    ActorMissingError,
     AmbiguousTenantError,
     AskRateExceededError,
     ConfigurationError,
@@ -21,11 +25,13 @@ from .errors import (
     InvalidDomainError,
     InvalidIdentifierError,
     InvalidTenantError,
+    InvalidTenantKeyError,
     InvalidTokenError,
     IsolationError,
     NamespaceExistsError,
     NamespaceMissingError,
     RequestError,
+    SealError,
     StoreUnavailableError,
     TenancyError,
     TenantBusyError,
@@ -40,7 +46,10 @@ from .errors import (
     TenantUnavailableError,
     TokenNotFoundError,
     TokenScopeError,
+    VetoedError,
+    WrongTenantKeyError,
 )
+from .events import EventKind, TenancyEvent
 from .limits import Limit, TenantLimits
 from .middleware import TenancyMiddleware
 from .multitenant import (
@@ -67,27 +76,39 @@ from .resolvers import (
     TokenResolver,
 )
 from .route_kinds import central_route, tenant_route, universal_route
+from .sealing import Sealer
 from .settings import TenancySettings
 from .store import (
+    AuditStore,
     Domain,
     DomainStatus,
     DomainStore,
+    IdempotencyStore,
     InMemoryTenantStore,
+    RequestRecord,
+    Resealed,
     RetainedNamespace,
+    SealingStore,
     SQLAlchemyTenantStore,
     TenantStore,
     TokenRecord,
     TokenStore,
 )
-from .tenancy import Tenancy, TenantPage
+from .tenancy import Tenancy
 from .tenant import Tenant, TenantStatus
 from .token_scopes import CurrentToken, require_scope
+from .trail import AuditPage
 from .watch import closed_when_inactive, while_active
 
 __all__ = [
+    "ActorMissingError",
     "AmbiguousTenantError",
     "AnyChecker",
     "AskRateExceededError",
+    "AuditEntry",
+    "AuditPage",
+    "AuditSink",
+    "AuditStore",
     "ConfigurationError",
     "CookieResolver",
     "CurrentProfile",
@@ -102,13 +123,16 @@ __all__ = [
     "DomainStatus",
     "DomainStore",
     "DomainTakenError",
+    "EventKind",
     "HTTPChecker",
     "HeaderResolver",
     "HostResolver",
+    "IdempotencyStore",
     "InMemoryTenantStore",
     "InvalidDomainError",
     "InvalidIdentifierError",
     "InvalidTenantError",
+    "InvalidTenantKeyError",
     "InvalidTokenError",
     "IsolationError",
     "IssuedToken",
@@ -123,12 +147,18 @@ __all__ = [
     "Profile",
     "QueryResolver",
     "RequestError",
+    "RequestRecord",
+    "Resealed",
     "RetainedNamespace",
     "SQLAlchemyTenantStore",
+    "SealError",
+    "Sealer",
+    "SealingStore",
     "StoreUnavailableError",
     "SubdomainResolver",
     "Tenancy",
     "TenancyError",
+    "TenancyEvent",
     "TenancyMiddleware",
     "TenancySettings",
     "Tenant",
@@ -143,6 +173,7 @@ __all__ = [
     "TenantPage",
     "TenantRateLimitError",
     "TenantScoped",
+    "TenantService",
     "TenantSession",
     "TenantStatus",
     "TenantStore",
@@ -157,9 +188,13 @@ __all__ = [
     "TokenResolver",
     "TokenScopeError",
     "TokenStore",
+    "VetoedError",
+    "WrongTenantKeyError",
+    "acting_as",
     "ask_router",
     "central_route",
     "closed_when_inactive",
+    "current_actor",
     "current_tenant",
     "require_scope",
     "tenant_route",

@@ -1,22 +1,27 @@
 """What an endpoint asks for: the tenant, its profile, a session, a transaction."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Annotated, Protocol, cast
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar, cast
 
 from fastapi import Depends
 from fastapi.concurrency import contextmanager_in_threadpool
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 from starlette.requests import HTTPConnection
+from starlette.types import Scope
 
 from .errors import ConfigurationError, TenantNotSpecifiedError
 from .multitenant import Profile
+from .multitenant.keys import GivenKey, needs_key
 from .tenant import Tenant
 
 
 class _LeasesProfiles(Protocol):
-    def lease(self, tenant: Tenant) -> AbstractAsyncContextManager[Profile]: ...
+    def lease(self, tenant: Tenant, key: GivenKey | None = None) -> AbstractAsyncContextManager[Profile]: ...
+
+    async def key_in(self, scope: Scope, tenant: Tenant) -> GivenKey | None: ...
 
 
 # `async`, for FastAPI would run a plain function in a thread.
@@ -44,7 +49,8 @@ CurrentTenant = Annotated[Tenant, Depends(required_tenant)]
 
 async def current_profile(connection: HTTPConnection, tenant: CurrentTenant) -> AsyncIterator[Profile]:
     tenancy: _LeasesProfiles = connection.scope["state"]["tenancy"]
-    async with tenancy.lease(tenant) as profile:
+    key = await tenancy.key_in(connection.scope, tenant) if needs_key(tenant) else None
+    async with tenancy.lease(tenant, key) as profile:
         yield profile
 
 
@@ -82,3 +88,24 @@ async def tenant_sync_transaction(profile: CurrentProfile) -> AsyncIterator[Sess
 
 
 TenantSyncTransaction = Annotated[Session, Depends(tenant_sync_transaction, scope="function")]
+
+
+@cache  # one dependency for each type, so that FastAPI asks once per request
+def tenant_service(kind: Any) -> Callable[..., Awaitable[Any]]:
+    async def service(profile: CurrentProfile) -> Any:
+        return await profile.service(kind)
+
+    return service
+
+
+if TYPE_CHECKING:
+    # What no `__class_getitem__` can tell a type checker: `TenantService[X]` is an X.
+    S = TypeVar("S")
+    TenantService = Annotated[S, "service"]
+else:
+
+    class TenantService:
+        """`TenantService[CrmClient]` is what `Profile.service(CrmClient)` gives."""
+
+        def __class_getitem__(cls, kind: Any) -> Any:
+            return Annotated[kind, Depends(tenant_service(kind))]

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from .audit import AuditEntry
 from .cache import BaseCache, InMemoryCache, TenantCache
 from .errors import StoreUnavailableError, TenantNotFoundError, TenantSuspendedError, TenantUnavailableError
 from .settings import TenancySettings
@@ -149,8 +150,8 @@ class TenantDirectory:
             raise TenantNotFoundError(f"no tenant {identifier!r}; list the tenants to see what is there")
         return tenant
 
-    async def page(self, limit: int, after: str | None, status: TenantStatus | None) -> Sequence[Tenant]:
-        return await self.ask(self._store.page(limit, after, status))
+    async def page(self, limit: int, after: str | None, status: TenantStatus | None, q: str | None) -> Sequence[Tenant]:
+        return await self.ask(self._store.page(limit, after, status, q))
 
     async def retained(self) -> Sequence[RetainedNamespace]:
         return await self.ask(self._store.retained())
@@ -161,16 +162,16 @@ class TenantDirectory:
         finally:
             await self._forget(tenant)
 
-    async def change(self, before: Tenant, after: Tenant) -> Tenant:
+    async def change(self, before: Tenant, after: Tenant, audit: Sequence[AuditEntry] = ()) -> Tenant:
         """Write `after` over `before`, and return it as it was saved."""
         try:
-            return await self.ask(self._store.save(after))
+            return await self.ask(self._store.save(after, audit=audit))
         finally:
             await self._forget(before, after)
 
-    async def remove(self, tenant: Tenant, *, keep_namespace: bool) -> None:
+    async def remove(self, tenant: Tenant, *, keep_namespace: bool, audit: Sequence[AuditEntry] = ()) -> bool:
         try:
-            await self.ask(self._store.remove(tenant, keep_namespace=keep_namespace))
+            return await self.ask(self._store.remove(tenant, keep_namespace=keep_namespace, audit=audit))
         finally:
             await self._forget(tenant)
 
@@ -213,8 +214,8 @@ class TenantDirectory:
             for listener in tuple(self._listeners):
                 listener(tenant)
 
-    async def ask(self, question: Coroutine[Any, Any, T]) -> T:
-        """Await an answer of the store, for `store_timeout` seconds at the most.
+    async def ask(self, question: Coroutine[Any, Any, T], *, patiently: bool = False) -> T:
+        """Await an answer of the store, for `store_timeout` seconds at the most unless `patiently`.
 
         Raises:
             StoreUnavailableError: it failed, or did not come in time.
@@ -222,7 +223,7 @@ class TenantDirectory:
         task = asyncio.ensure_future(question)
         try:
             # Not asyncio.timeout: it waits for the cancellation, which a driver with a hung server never ends.
-            await asyncio.wait((task,), timeout=self._timeout)
+            await asyncio.wait((task,), timeout=None if patiently else self._timeout)
         finally:
             if not task.done():
                 task.cancel()

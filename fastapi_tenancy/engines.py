@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from sqlalchemy import URL, AsyncAdaptedQueuePool, Engine, QueuePool, create_engine
@@ -24,6 +24,13 @@ _OPTION_SPECIAL = re.compile(r"([\\\s])")
 _ESCAPED = r"\\\1"
 
 
+class Drivers(NamedTuple):
+    """What stands in for the modules of a URL's driver: as SQLAlchemy adapts an asynchronous one, and for threads."""
+
+    asynchronous: Any
+    blocking: Any
+
+
 class Engines:
     """Opens the engines of one deployment: its pools, within its budget of connections to each server."""
 
@@ -34,7 +41,12 @@ class Engines:
         self.pool_timeout = settings.pool_timeout
 
     def open(
-        self, url: URL, *, starts_with: Mapping[str, str] = _NOTHING, hide_parameters: bool = False
+        self,
+        url: URL,
+        *,
+        starts_with: Mapping[str, str] = _NOTHING,
+        hide_parameters: bool = False,
+        drivers: Drivers | None = None,
     ) -> AsyncEngine:
         """An engine for `url`; nothing is connected yet.
 
@@ -42,17 +54,23 @@ class Engines:
             url: with an asynchronous driver.
             starts_with: the server's settings that its connections start with; PostgreSQL only.
             hide_parameters: keep the statements' values out of logs and errors.
+            drivers: in the place of the URL's own.
         """
-        return open_engine(url, hide_parameters=hide_parameters, **self._options(url, starts_with, BudgetedPool))
+        module = {} if drivers is None else {"module": drivers.asynchronous}
+        options = self._options(url, starts_with, BudgetedPool)
+        return open_engine(url, hide_parameters=hide_parameters, **module, **options)
 
-    def open_sync(self, url: URL, *, starts_with: Mapping[str, str] = _NOTHING) -> Engine:
+    def open_sync(
+        self, url: URL, *, starts_with: Mapping[str, str] = _NOTHING, drivers: Drivers | None = None
+    ) -> Engine:
         """The same for `def` endpoints, whose threads cannot use an asynchronous driver.
 
         Raises:
             ConfigurationError: the driver's synchronous counterpart is not installed.
         """
         url = synchronous(url)
-        return open_sync_engine(url, **self._options(url, starts_with, BlockingBudgetedPool))
+        module = {} if drivers is None else {"module": drivers.blocking}
+        return open_sync_engine(url, **module, **self._options(url, starts_with, BlockingBudgetedPool))
 
     def turns(self) -> asyncio.Semaphore:
         """As many turns as an engine has connections."""

@@ -110,6 +110,23 @@ class TenantKeyMissingError(RequestError):
     status = 401
     public = "The tenant's key is missing."
 
+    def __init__(self, message: str, *, detail: str | None = None) -> None:
+        super().__init__(message, detail=detail)
+        self.headers = {"WWW-Authenticate": "TenantKey"}  # RFC 9110, section 15.5.2: every 401 names a scheme
+
+
+class WrongTenantKeyError(TenantKeyMissingError):
+    """What was given as the key of a tenant whose key is not stored is not its key."""
+
+    public = "The tenant's key is wrong."
+
+
+class InvalidTenantKeyError(RequestError, ValueError):
+    """What was given as a tenant's new key cannot be one."""
+
+    status = 400
+    public = "The tenant's key is malformed."
+
 
 class TenantSuspendedError(RequestError):
     """The tenant exists and is suspended."""
@@ -137,6 +154,62 @@ class TenantConflictError(RequestError):
 
     status = 409
     public = "The tenant was changed by somebody else; read it again."
+
+
+class VetoedError(RequestError):
+    """A listener stopped the act before it was begun."""
+
+    status = 409
+    public = "The act was refused."
+
+
+class ActorMissingError(RequestError, ValueError):
+    """Nobody is named as the one who acts where it has to be known, or by a name that cannot be recorded."""
+
+    status = 403
+    public = "Nobody is named who could do this."
+
+
+class PreconditionError(RequestError):
+    """The tenant is not in the version that the request is meant for."""
+
+    status = 412
+    public = "The tenant is not the one that If-Match names; read it again."
+
+
+class PreconditionRequiredError(RequestError):
+    """The request has to say which version of the tenant it is meant for."""
+
+    status = 428
+    public = "Send If-Match with the tenant's ETag."
+
+
+class InvalidHeaderError(RequestError, ValueError):
+    """A header field cannot be read, and to do without it would be another request."""
+
+    status = 400
+    public = "A header field is malformed."
+
+
+class MediaTypeError(RequestError):
+    """The body is of another media type than the route takes."""
+
+    status = 415
+    public = "The body has to be JSON, and to say so in Content-Type."
+
+
+class IdempotencyKeyError(RequestError):
+    """The idempotency key was used before, for another request."""
+
+    status = 422
+    public = "This Idempotency-Key belongs to another request; use a new one."
+
+
+class RequestRunningError(RequestError):
+    """A request with the same idempotency key is still being carried out."""
+
+    status = 409
+    public = "The request with this Idempotency-Key is still being carried out."
 
 
 class InvalidDomainError(RequestError, ValueError):
@@ -212,6 +285,10 @@ class StoreUnavailableError(TenantUnavailableError):
     """The tenant store failed or did not answer in time."""
 
     public = "The tenant store is temporarily unavailable."
+
+
+class SealError(TenantUnavailableError):
+    """What is sealed cannot be opened: it was changed, is another tenant's, or its key is not listed."""
 
 
 class NamespaceMissingError(TenantUnavailableError):

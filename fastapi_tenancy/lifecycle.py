@@ -2,15 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from .acts import Acts
+from .audit import AuditEntry
+from .cache import ABSENT
 from .directory import TenantDirectory
 from .errors import (
     NamespaceExistsError,
@@ -19,7 +22,9 @@ from .errors import (
     TenantExistsError,
     TenantNotFoundError,
 )
+from .events import EventKind
 from .multitenant import BaseMultitenantManager, MultitenantManagerProvider
+from .multitenant.keys import GivenKey, KeyManagementMode
 from .tenant import Tenant, TenantStatus
 
 logger = logging.getLogger(__name__)
@@ -29,31 +34,59 @@ PROVISIONING_LEASE = timedelta(seconds=10)
 
 _HEARTBEAT = PROVISIONING_LEASE.total_seconds() / 4
 
+_STATUS_KINDS = {
+    TenantStatus.ACTIVE: EventKind.ACTIVATED,
+    TenantStatus.SUSPENDED: EventKind.SUSPENDED,
+    TenantStatus.DELETING: EventKind.DELETING,
+}
+
 _POLL = 0.05  # seconds between two looks at somebody else's creation
+
+
+# Called with a tenant whose identifier is taken, before its data are created.
+OnReserved = Callable[[Tenant], Awaitable[None]]
 
 
 class TenantLifecycle:
     """`provisioning` → `active` ⇄ `suspended` → `deleting` → gone."""
 
     def __init__(
-        self, directory: TenantDirectory, provider: MultitenantManagerProvider, now: Callable[[], datetime]
+        self, directory: TenantDirectory, provider: MultitenantManagerProvider, now: Callable[[], datetime], acts: Acts
     ) -> None:
         self._directory = directory
         self._provider = provider
         self._now = now
+        self._acts = acts
 
-    async def create(self, draft: Tenant) -> Tenant:
+    async def create(
+        self,
+        draft: Tenant,
+        on_reserved: OnReserved | None = None,
+        *,
+        key: GivenKey | None = None,
+        encrypted: bool | None = None,
+    ) -> Tenant:
         manager = self._provider.for_tenant(draft)
-        tenant = await manager.place(draft)
+        tenant, own = manager.with_key(await manager.place(draft), key, encrypted)
+        kinds = {
+            EventKind.PROVISIONED: {},
+            EventKind.CREATED: {"name": tenant.name, "settings": sorted(tenant.settings)},
+        }
+        await self._acts.act(kinds, tenant).ask()
         await self._reserve(tenant)
         try:
-            tenant = await self._while_alive(tenant, manager.create_tenant(tenant))
-            created = await self._directory.change(tenant, replace(tenant, status=TenantStatus.ACTIVE))
+            if on_reserved is not None:
+                await on_reserved(tenant)
+            tenant = await self._while_alive(tenant, manager.provision(tenant, own))
+            active = replace(tenant, status=TenantStatus.ACTIVE)
+            act = self._acts.act(kinds, active)
+            created = await self._directory.change(tenant, active, audit=act.entries)
         except BaseException:
             # Also when cancelled: the caller is gone, and nothing may be left that looks like a tenant.
             await asyncio.shield(self._discard_quietly(manager, tenant))
             raise
         logger.info("tenant created", extra={"tenant": tenant.id})
+        await act.done(created)
         return created
 
     def draft(
@@ -64,6 +97,7 @@ class TenantLifecycle:
         settings: Mapping[str, Any],
         manager_type: str | None,
         database_url: str | None,
+        key_management_mode: KeyManagementMode,
     ) -> Tenant:
         now = self._now()
         return Tenant(
@@ -74,6 +108,7 @@ class TenantLifecycle:
             settings=settings,
             manager_type=manager_type,
             database_url=database_url,
+            key_management_mode=key_management_mode,
             created_at=now,
             updated_at=now,
         )
@@ -99,15 +134,23 @@ class TenantLifecycle:
     async def delete(self, tenant: Tenant, *, drop_data: bool) -> None:
         if tenant.status is TenantStatus.PROVISIONING:
             drop_data = True  # it never had any
-        if tenant.status is not TenantStatus.DELETING:
+        kinds = {EventKind.DELETED: {"data": "dropped" if drop_data else "kept"}}
+        if tenant.status is not TenantStatus.DELETING:  # else it is resumed, and cannot be stopped any more
+            await self._acts.act(kinds, tenant).ask()
             tenant = await self._write(tenant, status=TenantStatus.DELETING)
         await self._provider.for_tenant(tenant).remove_tenant(tenant, drop_data=drop_data)
-        await self._directory.remove(tenant, keep_namespace=not drop_data)
+        act = self._acts.act(kinds, tenant)
+        removed = await self._directory.remove(tenant, keep_namespace=not drop_data, audit=act.entries)
         logger.info("tenant deleted", extra={"tenant": tenant.id, "data": "dropped" if drop_data else "kept"})
+        if removed:  # else somebody else was faster
+            await act.done()
 
     async def _write(self, tenant: Tenant, **changes: Any) -> Tenant:
-        saved = await self._directory.change(tenant, replace(tenant, **changes, updated_at=self._now()))
+        changed = replace(tenant, **changes, updated_at=self._now())
+        act = await self._acts.act(_kinds(tenant, changed), changed, before=tenant).ask()
+        saved = await self._directory.change(tenant, changed, audit=act.entries)
         await self._provider.for_tenant(saved).update_tenant(saved)
+        await act.done(saved)
         return saved
 
     async def _while_alive(self, tenant: Tenant, work: Coroutine[Any, Any, None]) -> Tenant:
@@ -149,11 +192,37 @@ class TenantLifecycle:
     async def _discard_quietly(self, manager: BaseMultitenantManager, tenant: Tenant) -> None:
         """Leave it to the next call where this fails too, so that the caller hears of the first failure."""
         try:
-            await self._discard(manager, tenant)
+            # Whoever is cancelled, or waits in vain, has not learnt whether the activation was written, with its entry.
+            written = (await self._directory.read(tenant.identifier)).is_active
+            failed = self._acts.act({EventKind.DELETED: {"creation": "failed"}}, tenant)
+            await self._discard(manager, tenant, failed.entries if written else ())
         except (TenancyError, SQLAlchemyError, OSError) as error:
             logger.warning("failed creation left behind", extra={"tenant": tenant.id}, exc_info=error)
 
-    async def _discard(self, manager: BaseMultitenantManager, tenant: Tenant) -> None:
+    async def _discard(self, manager: BaseMultitenantManager, tenant: Tenant, audit: Sequence[AuditEntry] = ()) -> None:
         with suppress(NamespaceExistsError):  # what is there is not the tenant's, and stays
             await manager.remove_tenant(tenant, drop_data=True)
-        await self._directory.remove(tenant, keep_namespace=False)
+        await self._directory.remove(tenant, keep_namespace=False, audit=audit)
+
+
+def _kinds(before: Tenant, after: Tenant) -> dict[EventKind, dict[str, Any]]:
+    """What the change is called, with names of what is changed, and no values that may be secret."""
+    kinds: dict[EventKind, dict[str, Any]] = {}
+    if after.identifier != before.identifier:
+        kinds[EventKind.RENAMED] = {"from": before.identifier, "to": after.identifier}
+    if after.status is not before.status:
+        kinds[_STATUS_KINDS[after.status]] = {}
+    changed = sorted({*_changed_fields(before, after), *_changed_settings(before.settings, after.settings)})
+    if changed or not kinds:
+        kinds[EventKind.UPDATED] = {"changed": changed}
+    return kinds
+
+
+def _changed_fields(before: Tenant, after: Tenant) -> Iterator[str]:
+    told_otherwise = ("identifier", "status", "settings", "version", "updated_at")
+    names = (field.name for field in fields(Tenant) if field.name not in told_otherwise)
+    return (name for name in names if getattr(before, name) != getattr(after, name))
+
+
+def _changed_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    return (f"settings.{key}" for key in {*before, *after} if before.get(key, ABSENT) != after.get(key, ABSENT))

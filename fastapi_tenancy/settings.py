@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL
 
 from .errors import ConfigurationError
+from .sealing import decode_key
 
 
 def _url_text(value: Any) -> Any:
@@ -29,6 +30,14 @@ def _long_enough(secret: SecretStr) -> SecretStr:
 
 
 TokenSecret = Annotated[SecretStr, AfterValidator(_long_enough)]
+
+
+def _is_key(key: SecretStr) -> SecretStr:
+    decode_key(key.get_secret_value(), "a key of encryption_keys")
+    return key
+
+
+EncryptionKey = Annotated[SecretStr, AfterValidator(_is_key)]
 
 
 class TenancySettings(BaseSettings):
@@ -53,6 +62,11 @@ class TenancySettings(BaseSettings):
         redis_url: the Redis in which the workers count tenants' rates together; None counts in each worker.
         token_secrets: what the tenants' tokens are signed with, the newest first: the first signs, all verify. Each is
             a text of at least 32 bytes, or a private key in PEM (Ed25519, P-256 or RSA).
+        encryption_keys: what the store's secrets are sealed with, the newest first: the first seals, all open. Each is
+            32 bytes in URL-safe base64.
+        encrypt_tenants: encrypt the data of new `basic` tenants in SQLite files, where `create_tenant` does not say.
+        secret_settings: names of tenants' settings that are sealed, and masked where they are shown; `smtp.password`
+            is the `password` in `smtp`. They need `encryption_keys`.
         cache_size: tenants that are remembered by a worker.
         cache_ttl: seconds for which a remembered tenant is served without asking the store.
         cache_ttl_jitter: the part of `cache_ttl`, below 1, by which a tenant is forgotten earlier at random, so that a
@@ -82,11 +96,14 @@ class TenancySettings(BaseSettings):
     shared_isolation: Literal["auto", "schema", "row", "rls"] = "auto"
     extensions_schema: str | None = Field(None, min_length=1)
     tenant_search_path: bool = False
-    default_settings: dict[str, Any] = Field(default_factory=dict)
+    default_settings: dict[str, Any] = Field(default_factory=dict, repr=False)  # some may be secret
     trusted_proxies: list[IPv4Network | IPv6Network | Literal["unix"]] = Field(default_factory=list)
     reveal_inactive: bool = True
     redis_url: str | None = Field(None, min_length=1, repr=False)
     token_secrets: tuple[TokenSecret, ...] = Field((), repr=False)
+    encryption_keys: tuple[EncryptionKey, ...] = Field((), repr=False)
+    encrypt_tenants: bool = False
+    secret_settings: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     cache_size: int = Field(1000, ge=1)
     cache_ttl: int = Field(60, ge=1)
     cache_ttl_jitter: float = Field(0.0, ge=0, lt=1)

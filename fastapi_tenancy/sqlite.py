@@ -2,11 +2,12 @@
 
 import asyncio
 import re
+import sqlite3
 import time
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection, Engine, ExceptionContext, event
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import await_only
 
@@ -44,6 +45,7 @@ async def enter_wal(engine: AsyncEngine) -> None:
 def prepared(engine: Engine) -> Engine:
     """The engine, whose connections now do so."""
     event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "handle_error", _give_up_if_no_database)
     event.listen(engine, "begin", _begin_now_if_asked)
     event.listen(engine, "before_cursor_execute", _begin_before_the_first_write)
     return engine
@@ -60,6 +62,17 @@ def _prepare_sqlite(dbapi_connection: Any, _record: object) -> None:
 # the request fails with "database is locked" at once, whatever the time-out. So a transaction that writes takes the
 # write lock first and queues for it; one that only reads takes none (see docs/explanation/decisions).
 BEGIN_IMMEDIATE = {"tenancy_begin": "IMMEDIATE"}
+_BEGIN = "BEGIN IMMEDIATE"
+
+
+def _is_no_database(error: BaseException) -> bool:
+    """Whether the file cannot be read as a database; so one looks that has got another key, or came in its place."""
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB
+
+
+def _give_up_if_no_database(context: ExceptionContext) -> None:
+    if _is_no_database(context.original_exception):
+        context.is_disconnect = True  # what the connection remembers of the file is nonsense from now on
 
 
 def _begin_now_if_asked(connection: Connection) -> None:
@@ -78,9 +91,17 @@ def _begin_before_the_first_write(
 
 
 def _begin_immediate(connection: Connection) -> None:
-    begun = _driver_connection(connection).execute("BEGIN IMMEDIATE")
-    if connection.dialect.is_async:
-        await_only(begun)  # a third of what a cursor takes, whose every step is one of the driver's thread
+    dialect = connection.dialect
+    base: Any = dialect.loaded_dbapi.Error
+    try:
+        begun = _driver_connection(connection).execute(_BEGIN)
+        if dialect.is_async:
+            await_only(begun)  # a third of what a cursor takes, whose every step is one of the driver's thread
+    except base as error:  # as SQLAlchemy does it, which knows nothing of this statement
+        is_lost = _is_no_database(error)
+        if is_lost:
+            connection.invalidate(error)
+        raise DBAPIError.instance(_BEGIN, None, error, base, connection_invalidated=is_lost, dialect=dialect) from error
 
 
 def _driver_connection(connection: Connection) -> Any:

@@ -1,21 +1,26 @@
 """The composition root: wires everything, and owns its life."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from fastapi import FastAPI
-from sqlalchemy import URL, MetaData
+from sqlalchemy import MetaData
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.applications import Starlette
+from starlette.types import Scope
 
+from .acts import Acts
+from .administration import Administration
+from .audit import AuditSink
+from .background import Background
 from .context import tenant_scope
 from .directory import TenantDirectory, require_active
 from .errors import ConfigurationError, TenantUnavailableError
+from .events import LISTENER_TIMEOUT, EventKind, L
 from .lifecycle import TenantLifecycle
 from .limits import LimitGate, TenantLimits
 from .multitenant import (
@@ -27,33 +32,34 @@ from .multitenant import (
     Profile,
     RootProfile,
 )
+from .multitenant.keys import GivenKey, key_in_header, needs_key
 from .openapi import document_tenant
+from .rekeying import TenantRekeying
 from .resolvers import Resolver, ResolverChain
 from .resolvers.chain import Conflict
+from .resolvers.token import bearer_token
+from .sealing import Sealer
 from .settings import TenancySettings
-from .store import DomainStore, RetainedNamespace, SQLAlchemyTenantStore, TenantStore, TokenStore
-from .tenant import Tenant, TenantStatus, check_identifier, check_name, check_settings
+from .store import (
+    AuditStore,
+    DomainStore,
+    SealingStore,
+    SQLAlchemyTenantStore,
+    TenantStore,
+    TokenStore,
+)
+from .tenant import Tenant
+from .trail import AuditTrail
 from .watch import TenantWatch
 
-
-@dataclass(frozen=True, slots=True)
-class TenantPage:
-    """Some tenants in the order of their identifiers.
-
-    Attributes:
-        items: the tenants.
-        next: what `after` takes to give the next page; None on the last.
-    """
-
-    items: Sequence[Tenant]
-    next: str | None
+ServiceFactory = TypeVar("ServiceFactory", bound=Callable[[Profile], Any])
 
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Tenancy:
+class Tenancy(Administration):
     """All tenants of an application.
 
     Args:
@@ -71,6 +77,8 @@ class Tenancy:
             each tenant.
         domain_checker: looks for the proof that a domain is its tenant's; None asks DNS.
         limits: what each tenant may ask for; None does not limit.
+        audit: gets the entries of the audit trail, each after its act; None has the store write them, in the
+            transaction of the act, if it is an `AuditStore`.
 
     Raises:
         ConfigurationError: the settings, resolvers or tables cannot work; the message says what to do.
@@ -90,29 +98,46 @@ class Tenancy:
         placement: Callable[[Tenant], Place | Awaitable[Place]] | None = None,
         domain_checker: DomainChecker | None = None,
         limits: TenantLimits | None = None,
+        audit: AuditSink | None = None,
     ) -> None:
         self.settings = settings or TenancySettings.from_environment()
         root_profile = RootProfile(self.settings, metadata, session_class, clock, placement)
         self.engines = root_profile.engines
+        keys = self.settings.encryption_keys
+        self.sealer = Sealer(keys) if keys else None
         self.store = store or SQLAlchemyTenantStore(
             self.settings.database_url,
             open_engine=partial(self.engines.open, hide_parameters=True),  # they hold the tenants' database URLs
+            sealer=self.sealer,
+            secret_settings=self.settings.secret_settings,
         )
+        if self.sealer is not None and isinstance(self.store, SealingStore) and not self.store.is_sealing:
+            raise ConfigurationError(
+                f"encryption_keys are set, and the {type(self.store).__name__} that was given would store secrets in "
+                "plain; give it sealer= and secret_settings= too, or leave out store="
+            )
         self.directory = TenantDirectory(self.store, self.settings, clock)
+        self._events = root_profile.events
+        kept = self.store if audit is None and isinstance(self.store, AuditStore) else None
+        acts = Acts(self._events, now, audit, in_store=kept is not None)
+        self._trail = None if kept is None else AuditTrail(kept, self.directory, now)
         self._domains: MultitenantRouteManager | None = None
         if isinstance(self.store, DomainStore):
             self._domains = MultitenantRouteManager(
-                self.store, self.directory, self.settings, now, clock, domain_checker
+                self.store, self.directory, self.settings, now, clock, domain_checker, acts=acts
             )
         self._tokens: MultitenantTokenManager | None = None
         if isinstance(self.store, TokenStore):
-            self._tokens = MultitenantTokenManager(self.store, self.directory, self.settings, now, clock)
+            self._tokens = MultitenantTokenManager(self.store, self.directory, self.settings, now, clock, acts)
         self.resolvers = ResolverChain(resolvers, self, conflict)
         self.provider = MultitenantManagerProvider(root_profile)
         self.provider.provide({})  # a default manager that cannot work is refused now, not at the first request
-        self._lifecycle = TenantLifecycle(self.directory, self.provider, now)
+        self._lifecycle = TenantLifecycle(self.directory, self.provider, now, acts)
+        self._rekeying = TenantRekeying(self.directory, self.provider, now, acts)
         self.watch = TenantWatch(self.directory, self.store, self.settings, clock)
         self.limits = None if limits is None else LimitGate(limits, self.settings, clock)
+        self.background = Background(self.settings.shutdown_timeout)
+        self.now = now
         self._open: AsyncExitStack | None = None
 
     @asynccontextmanager
@@ -133,6 +158,7 @@ class Tenancy:
             raise ConfigurationError("this Tenancy is open already; open it once, in the lifespan of the outermost app")
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.store.close)
+            stack.push_async_callback(self._events.aclose, self.settings.shutdown_timeout)
             await self.store.open()
             stack.push_async_callback(self.directory.forget_all)
             if self._domains is not None:
@@ -143,6 +169,7 @@ class Tenancy:
                 stack.push_async_callback(self.limits.close)
             await stack.enter_async_context(self.provider.running())
             await stack.enter_async_context(self.watch.running())
+            await stack.enter_async_context(self.background.running())  # the last, as its work needs all the others
             self._open = stack.pop_all()
         return self
 
@@ -177,159 +204,96 @@ class Tenancy:
             )
         return self._tokens
 
-    async def create_tenant(
-        self,
-        identifier: str,
-        *,
-        name: str | None = None,
-        settings: Mapping[str, Any] | None = None,
-        manager_type: str | None = None,
-        database_url: str | URL | None = None,
-    ) -> Tenant:
-        """Create a tenant with its tables, and activate it.
+    def service(self, factory: ServiceFactory) -> ServiceFactory:
+        """Register what makes a service: once for each open profile, when `TenantService` or `Profile.service` asks.
 
-        Where an earlier call was killed half-way, this one takes over, 10 s after that one was last heard of.
-
-        Args:
-            identifier: its slug; 1 to 63 of a-z, 0-9 and "-".
-            name: what people read; the identifier if None.
-            settings: the application's own values, JSON.
-            manager_type: the manager that keeps it; the deployment's default if None.
-            database_url: where it is kept; the place derived from the settings if None.
+        The type is the one that the factory's annotation names: a function returns the service; one that yields it, or
+        returns a context manager, closes it afterwards, when the profile is closed. A `def` runs in a thread.
 
         Raises:
-            InvalidIdentifierError: `identifier` cannot be one.
-            InvalidTenantError: `name` or `settings` cannot be stored.
-            TenantExistsError: `identifier` is taken.
-            NamespaceExistsError: `database_url` is another tenant's, or there is something already.
-            ConfigurationError: `manager_type` is unknown or does not fit the deployment.
+            ConfigurationError: the annotation names no type, the type has a factory, or the tenancy is open already.
         """
-        url = database_url.render_as_string(hide_password=False) if isinstance(database_url, URL) else database_url
-        draft = self._lifecycle.draft(
-            check_identifier(identifier),
-            name=check_name(identifier if name is None else name),
-            settings=check_settings(settings or {}),
-            manager_type=manager_type,
-            database_url=url,
-        )
-        return await self._lifecycle.create(draft)
-
-    async def get_tenant(self, identifier: str) -> Tenant:
-        """The tenant as the store has it now.
-
-        Raises:
-            TenantNotFoundError: there is none.
-        """
-        return await self.directory.read(identifier)
-
-    async def list_tenants(
-        self, limit: int = 100, after: str | None = None, status: TenantStatus | None = None
-    ) -> TenantPage:
-        """At most `limit` tenants (1 to 1000) beyond the identifier `after`, in the order of their identifiers."""
-        if not 1 <= limit <= 1000:
-            raise ValueError(f"limit is {limit}; give 1 to 1000")
-        found = await self.directory.page(limit + 1, after, status)
-        items = found[:limit]
-        return TenantPage(items, items[-1].identifier if len(found) > limit else None)
-
-    async def update_tenant(
-        self,
-        current: str,
-        /,
-        *,
-        name: str | None = None,
-        identifier: str | None = None,
-        settings: Mapping[str, Any] | None = None,
-        version: int | None = None,
-    ) -> Tenant:
-        """Change what is given; `settings` replace the old ones as a whole.
-
-        Args:
-            current: the identifier that it has now.
-            name: what people read.
-            identifier: its new slug.
-            settings: the application's own values.
-            version: the `Tenant.version` that the change was decided on; None for whichever is there.
-
-        Raises:
-            TenantNotFoundError: there is no tenant `current`.
-            TenantConflictError: somebody else changed it since; nothing was written.
-            TenantExistsError: the new `identifier` is taken.
-        """
-        changes = {
-            "name": None if name is None else check_name(name),
-            "identifier": None if identifier is None else check_identifier(identifier),
-            "settings": None if settings is None else check_settings(settings),
-        }
-        given = {field: value for field, value in changes.items() if value is not None}
-        tenant = await self.directory.read(current)
-        return await self._lifecycle.update(replace(tenant, version=version or tenant.version), **given)
-
-    async def suspend_tenant(self, identifier: str) -> Tenant:
-        """Refuse its requests from now on; in this process at once, in others within `cache_ttl`."""
-        return await self._lifecycle.set_status(await self.directory.read(identifier), TenantStatus.SUSPENDED)
-
-    async def activate_tenant(self, identifier: str) -> Tenant:
-        """Serve it again."""
-        return await self._lifecycle.set_status(await self.directory.read(identifier), TenantStatus.ACTIVE)
-
-    async def delete_tenant(self, identifier: str, *, drop_data: bool = False) -> None:
-        """Delete a tenant; its identifier is free afterwards. Calling it again ends a deletion that was cut short.
-
-        Args:
-            identifier: whose.
-            drop_data: destroy its data as well. Else they are kept, are listed by `retained_namespaces`, and are never
-                handed to another tenant.
-        """
-        await self._lifecycle.delete(await self.directory.read(identifier), drop_data=drop_data)
-
-    async def retained_namespaces(self) -> Sequence[RetainedNamespace]:
-        """Where the data of tenants are that were deleted without `drop_data`."""
-        return await self.directory.retained()
+        if self._open is not None:
+            raise ConfigurationError("this Tenancy is open already; register services before its lifespan begins")
+        self.provider.root_profile.services.add(factory)
+        return factory
 
     @asynccontextmanager
-    async def use(self, identifier: str, *, allow_inactive: bool = False) -> AsyncIterator[Profile]:
+    async def use(
+        self, identifier: str, *, key: GivenKey | None = None, allow_inactive: bool = False
+    ) -> AsyncIterator[Profile]:
         """Be a tenant for the length of a block, in jobs, scripts and shells: context set, profile leased.
 
         Raises:
             TenantNotFoundError: there is none.
             TenantSuspendedError: it is suspended, and not `allow_inactive`.
+            TenantKeyMissingError: its key is not stored, and `key` is None or, as `WrongTenantKeyError`, another one.
         """
         tenant = await self.directory.find(identifier)
         if not allow_inactive:
             require_active(tenant)
-        async with self.lease(tenant) as profile:
+        async with self.lease(tenant, key) as profile:
             with tenant_scope(tenant):
                 yield profile
 
-    async def create_auth_token(
-        self, identifier: str, *, name: str = "auth token", scopes: Iterable[str] = (), expires_in: float | None = None
-    ) -> str:
-        """A new token of a tenant, as text; `tokens.create` gives its id as well, and raises the same."""
-        return (await self.tokens.create(identifier, name=name, scopes=scopes, expires_in=expires_in)).token
+    def on(self, *kinds: EventKind | str, veto: bool = False, timeout: float = LISTENER_TIMEOUT) -> Callable[[L], L]:
+        """A decorator for what is to be called with a `TenancyEvent`, sync (in a thread) or async.
+
+        After the act is committed; what it raises is logged. Those with a veto are called before it instead.
+
+        Args:
+            kinds: what it listens to, such as "created".
+            veto: what it raises stops the act, with a `VetoedError`; so does the end of its time.
+            timeout: seconds that the act waits for it.
+
+        Raises:
+            ConfigurationError: there is no such kind, or it cannot be stopped.
+        """
+        return self._events.on(*kinds, veto=veto, timeout=timeout)
 
     @asynccontextmanager
-    async def get_profile_for_token(self, token: str) -> AsyncIterator[Profile]:
-        """As `use`, for the tenant whose token it is.
+    async def get_profile_for_token(self, token: str, *, key: GivenKey | None = None) -> AsyncIterator[Profile]:
+        """As `use`, for the tenant whose token it is; a key that the token carries need not be given.
 
         Raises:
             InvalidTokenError: the token is not valid.
             TenantSuspendedError: its tenant is suspended.
+            TenantKeyMissingError: as with `use`.
         """
         tenant = require_active(await self.tokens.find_tenant(token))
-        async with self.lease(tenant) as profile:
+        if key is None and needs_key(tenant):
+            key = await self.tokens.key_in(token, tenant)
+        async with self.lease(tenant, key) as profile:
             with tenant_scope(tenant):
                 yield profile
 
-    def lease(self, tenant: Tenant) -> AbstractAsyncContextManager[Profile]:
+    def lease(self, tenant: Tenant, key: GivenKey | None = None) -> AbstractAsyncContextManager[Profile]:
         """The tenant's opened profile, which is not closed inside the block.
 
+        Args:
+            tenant: whose.
+            key: of a tenant whose key is not stored, also where the profile is open already; else it is not looked at.
+
         Raises:
+            TenantKeyMissingError: the key is missing or, as `WrongTenantKeyError`, wrong.
             TenantUnavailableError: the application is shutting down, or was not started.
         """
         if self._open is None:
             raise TenantUnavailableError("the tenancy is closed; open it with: async with tenancy.lifespan(app)")
-        return self.provider.for_tenant(tenant).lease(tenant)
+        return self.provider.for_tenant(tenant).lease(tenant, key)
+
+    async def key_in(self, scope: Scope, tenant: Tenant) -> GivenKey | None:
+        """What a request brings to open a tenant whose key is not stored, for `lease`: in its header, or in its token.
+
+        Raises:
+            InvalidHeaderError: it has several such headers.
+            WrongTenantKeyError: the key that its token carries does not open any more.
+        """
+        given = key_in_header(scope)
+        token = None if given is not None or self._tokens is None else bearer_token(scope)
+        if token is None or self._tokens is None:
+            return given
+        return await self._tokens.key_in(token, tenant)
 
     def stats(self) -> dict[str, Any]:
         """What the caches and managers of this process did so far, as plain numbers."""

@@ -12,9 +12,11 @@ from typing import Any, Literal
 from .errors import InvalidIdentifierError, InvalidTenantError
 
 # RFC 1123, section 2.1: a host name's label; lower case only, so that one tenant has one spelling.
-_IDENTIFIER = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+IDENTIFIER = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 MAX_NAME = 200  # characters
+
+MAX_DEPTH = 64  # levels of settings; beyond 255 they could be stored, and not be shown as JSON
 
 
 class TenantStatus(StrEnum):
@@ -54,7 +56,7 @@ class Tenant:
     status: TenantStatus
     created_at: datetime
     updated_at: datetime
-    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)  # some may be secret
     manager_type: str | None = None
     database_url: str | None = field(default=None, repr=False)  # it may hold a password
     key_management_mode: Literal["managed", "unmanaged"] = "managed"
@@ -77,7 +79,7 @@ class Tenant:
 
 
 def is_identifier(text: str) -> bool:
-    return _IDENTIFIER.fullmatch(text) is not None
+    return IDENTIFIER.fullmatch(text) is not None
 
 
 def check_identifier(text: str) -> str:
@@ -98,10 +100,10 @@ def check_name(text: str) -> str:
     """Return `text` if it can be a tenant's name.
 
     Raises:
-        InvalidTenantError: it is blank or longer than 200 characters.
+        InvalidTenantError: it is blank, longer than 200 characters, or holds a NUL, which PostgreSQL cannot store.
     """
-    if not text.strip() or len(text) > MAX_NAME:
-        raise InvalidTenantError(f"a tenant's name has 1 to {MAX_NAME} characters, not {len(text)}")
+    if not text.strip() or len(text) > MAX_NAME or "\0" in text:
+        raise InvalidTenantError(f"a tenant's name has 1 to {MAX_NAME} characters without NUL, not {len(text)}")
     return text
 
 
@@ -109,16 +111,26 @@ def check_settings(settings: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return `settings` if the store gives back exactly the same.
 
     Raises:
-        InvalidTenantError: they hold something that is no JSON.
+        InvalidTenantError: they hold something that is no JSON, or are nested deeper than 64 levels.
     """
+    if _is_deeper(settings, MAX_DEPTH):
+        raise InvalidTenantError(f"a tenant's settings are nested at most {MAX_DEPTH} levels deep")
     value = plain(settings)
     try:
-        same = json.loads(json.dumps(value, allow_nan=False)) == value
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        same = json.loads(text.encode()) == value  # half a surrogate pair cannot be encoded
     except (TypeError, ValueError) as error:
         raise InvalidTenantError(f"a tenant's settings are JSON values under string keys: {error}") from error
     if not same:
         raise InvalidTenantError("a tenant's settings are JSON values under string keys; turn other keys into strings")
     return settings
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    if not isinstance(value, Mapping | list | tuple):
+        return False
+    inner = value.values() if isinstance(value, Mapping) else value
+    return levels == 0 or any(_is_deeper(each, levels - 1) for each in inner)
 
 
 def plain(value: Any) -> Any:

@@ -5,11 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from places import PLACES, places_fixture
 from servers import mariadb, pgbouncer, postgresql, redis
 from support import MANAGERS, make_tenancy
 
 from fastapi_tenancy import Tenancy
+
+# How long a test takes says something about the machine, and nothing about the library.
+settings.register_profile("any machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

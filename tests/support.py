@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx2 as httpx
 from fastapi import FastAPI
+from prepared_stores import put_store
 from sqlalchemy import ForeignKey, MetaData, String, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlmodel import Field, SQLModel
@@ -75,8 +76,10 @@ def make_tenancy(
     **given: Any,
 ) -> Tenancy:
     """A Tenancy on SQLite in `folder`, or at a `place`; what the settings know goes there, the rest to Tenancy."""
-    own = ("store", "clock", "now", "session_class", "placement", "conflict", "limits")
+    own = ("store", "clock", "now", "session_class", "placement", "conflict", "limits", "audit")
     outer = {name: given.pop(name) for name in own if name in given}
+    if "database_url" not in given:
+        put_store(folder / "tenancy.db")
     settings = TenancySettings(**{"database_url": f"sqlite:///{folder}/tenancy.db", **given})
     return Tenancy(settings, resolvers=resolvers, metadata=metadata or Base.metadata, **outer)
 

@@ -11,18 +11,19 @@ PACKAGE = Path(fastapi_tenancy.__file__).parent
 # From the inside out; modules of one line do not know each other.
 ORDER = (
     "errors",
-    "tenant refusal",
-    "context settings connections urls sqlite bearer",
-    "engines",
+    "tenant refusal sealing secret_settings",
+    "background context settings connections urls sqlite bearer audit events",
+    "engines acts",
     "resolvers cache migrations",
     "store limits",
     "directory multitenant",
-    "lifecycle middleware dependencies watch",
+    "lifecycle rekeying middleware dependencies watch trail",
     "route_kinds token_scopes",
     "openapi",
+    "administration",
     "tenancy",
     "__init__",
-    "testing",
+    "testing __main__",
 )
 RINGS = {name: ring for ring, names in enumerate(ORDER) for name in names.split()}
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from importlib.util import find_spec
 from pathlib import Path
 from uuid import uuid4
 
@@ -162,6 +163,30 @@ async def test_token_secrets(tmp_path: Path) -> None:
     async with make_tenancy(tmp_path, token_secrets=["a secret of at least 32 bytes, for tests"]) as tenancy:
         await tenancy.create_tenant("acme")
         assert (await tenancy.tokens.create("acme", name="ci")).token.count(".") == 2
+
+
+@pytest.mark.parametrize("keys", [[], ["A" * 43]])
+async def test_encryption_keys(tmp_path: Path, keys: list[str]) -> None:
+    async with make_tenancy(tmp_path, encryption_keys=keys) as tenancy:
+        await tenancy.create_tenant("acme", database_url=f"sqlite:///{tmp_path}/acme.db")
+    stored = b"".join(file.read_bytes() for file in tmp_path.glob("tenancy.db*"))
+    assert (b"sqlite:///" in stored, b"tenancy-sealed" in stored) == (not keys, bool(keys))
+
+
+async def test_secret_settings(tmp_path: Path) -> None:
+    async with make_tenancy(tmp_path, encryption_keys=["A" * 43], secret_settings=["pin"]) as tenancy:
+        acme = await tenancy.create_tenant("acme", settings={"pin": "hunter2", "plan": "pro"})
+    stored = b"".join(file.read_bytes() for file in tmp_path.glob("tenancy.db*"))
+    assert (acme.settings["pin"], b"hunter2" in stored, b"plan" in stored) == ("hunter2", False, True)
+
+
+@pytest.mark.skipif(find_spec("sqlcipher3") is None, reason="needs sqlcipher3: pip install sqlcipher3")
+@pytest.mark.parametrize("encrypt", [True, False])
+async def test_encrypt_tenants(tmp_path: Path, encrypt: bool) -> None:
+    async with make_tenancy(tmp_path, encryption_keys=["A" * 43], encrypt_tenants=encrypt) as tenancy:
+        acme = await tenancy.create_tenant("acme")
+    stored = (tmp_path / "tenants" / f"{acme.id}.db").read_bytes()
+    assert (acme.encrypted, stored.startswith(b"SQLite format 3")) == (encrypt, not encrypt)
 
 
 async def test_cache_size(tmp_path: Path) -> None:

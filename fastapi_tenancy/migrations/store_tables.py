@@ -1,5 +1,6 @@
 """The history of the library's own tables, and the upgrade that replays what a database still lacks."""
 
+import unicodedata
 from collections.abc import Callable
 
 from sqlalchemy import (
@@ -15,6 +16,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    bindparam,
     false,
     func,
     select,
@@ -99,13 +101,16 @@ def _create_tokens(connection: Connection) -> None:
 
 def _add_administration(connection: Connection) -> None:
     moment = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
-    for column in (
-        Column("key_management_mode", String(16), nullable=False, server_default="managed"),
-        Column("key_record", Text),
-        Column("encrypted", Boolean, nullable=False, server_default=false()),
+    exact_text = Text().with_variant(mysql.TEXT(charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb")
+    for table, column in (
+        ("tenancy_tenants", Column("searched", exact_text)),
+        ("tenancy_tenants", Column("key_management_mode", String(16), nullable=False, server_default="managed")),
+        ("tenancy_tenants", Column("key_record", Text)),
+        ("tenancy_tenants", Column("encrypted", Boolean, nullable=False, server_default=false())),
+        ("tenancy_tokens", Column("impersonated_by", String(255))),
     ):
         definition = CreateColumn(column).compile(dialect=connection.dialect)
-        connection.exec_driver_sql(f"ALTER TABLE tenancy_tenants ADD COLUMN {definition}")
+        connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {definition}")
     then = MetaData()
     Table(
         "tenancy_audit",
@@ -129,10 +134,25 @@ def _add_administration(connection: Connection) -> None:
         Column("created_at", moment, nullable=False),
         Column("status", Integer),
         Column("body", JSON),
+        Index("tenancy_idempotency_age", "created_at"),
         mysql_charset="utf8mb4",
         mariadb_charset="utf8mb4",
     )
     then.create_all(connection)
+    _fill_searched(connection)
+
+
+def _fill_searched(connection: Connection) -> None:
+    names = ("id", "identifier", "name", "searched")
+    tenants = Table("tenancy_tenants", MetaData(), *(Column(name, Text) for name in names))
+    rows = [
+        {"the_id": row.id, "text": f"{row.identifier}\n" + folded.translate({0: "\ufffd", 10: " "})}
+        for row in connection.execute(select(tenants))
+        for folded in [unicodedata.normalize("NFC", row.name.casefold())]
+    ]
+    if rows:
+        fill = tenants.update().where(tenants.c.id == bindparam("the_id")).values(searched=bindparam("text"))
+        connection.execute(fill, rows)
 
 
 _STEPS: tuple[Callable[[Connection], None], ...] = (

@@ -9,9 +9,10 @@ from .isolation import TenantScoped
 from .manager_provider import MultitenantManagerProvider
 from .profile import Place, Profile, RootProfile
 from .route_manager import MultitenantRouteManager
-from .tokens import IssuedToken, MultitenantTokenManager, TokenPage
+from .tokens import DEFAULT_IMPERSONATION, IssuedToken, MultitenantTokenManager, TokenPage
 
 __all__ = [
+    "DEFAULT_IMPERSONATION",
     "AnyChecker",
     "BaseMultitenantManager",
     "DNSChecker",

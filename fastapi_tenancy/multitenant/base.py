@@ -1,16 +1,21 @@
 """What a multitenant manager does: it knows where a tenant's data is, creates it, opens it and removes it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from ..errors import NamespaceMissingError
+from pydantic import SecretBytes
+
+from ..errors import ConfigurationError, NamespaceMissingError
+from ..events import EventKind, TenancyEvent
 from ..tenant import Tenant
 from .cache import ProfileCache
+from .keys import GivenKey, needs_key
 from .profile import Profile, RootProfile
 
 
@@ -18,7 +23,7 @@ class BaseMultitenantManager(ABC):
     """Base of all managers; one instance serves all tenants of its type, and is made by the provider.
 
     A manager writes `namespace`, `create_tenant`, `drop_tenant` and `open_profile`; leasing, closing and retiring
-    profiles is done here.
+    profiles is done here. One that can encrypt says so in `encrypts`, and writes what has `encrypted` in its name.
 
     Raises:
         ConfigurationError: the deployment's settings or tables do not allow this manager.
@@ -28,7 +33,11 @@ class BaseMultitenantManager(ABC):
         self.root_profile = root_profile
         settings = root_profile.settings
         self._profiles = ProfileCache[Profile](
-            settings.profile_cache_size, idle_timeout=settings.profile_idle_timeout, clock=root_profile.clock
+            settings.profile_cache_size,
+            idle_timeout=settings.profile_idle_timeout,
+            clock=root_profile.clock,
+            on_opened=partial(self._tell, EventKind.PROFILE_OPENED),
+            on_closed=partial(self._tell, EventKind.PROFILE_CLOSED),
         )
 
     @abstractmethod
@@ -71,6 +80,51 @@ class BaseMultitenantManager(ABC):
             NamespaceMissingError: the data is not where it should be.
         """
 
+    def with_key(
+        self, tenant: Tenant, key: GivenKey | None, encrypted: bool | None
+    ) -> tuple[Tenant, SecretBytes | None]:
+        """The new, placed tenant with what is to be recorded of its key, and the key; for `provision`.
+
+        Args:
+            tenant: with its key management mode.
+            key: its own; None for a random one where it needs one.
+            encrypted: whether its data are to be encrypted; None for `encrypt_tenants`, where it can be done.
+
+        Raises:
+            TenantKeyMissingError: none is given, and none can be made, as it would not be stored.
+            InvalidTenantKeyError: what is given cannot be a key.
+            ConfigurationError: it cannot be encrypted here, or its key cannot be sealed.
+        """
+        possible = self.encrypts(tenant)
+        if encrypted and not possible:
+            raise _cannot_encrypt(tenant)
+        if encrypted is None:
+            encrypted = possible and self.root_profile.settings.encrypt_tenants
+        return self.root_profile.keys.with_key(replace(tenant, encrypted=encrypted), key)
+
+    async def provision(self, tenant: Tenant, key: SecretBytes | None = None) -> None:
+        """Create the namespace, encrypted where the tenant is to be; with its key where that is not stored."""
+        if tenant.encrypted:
+            await self.create_encrypted(tenant, self.root_profile.keys.own(tenant, key)[0])
+        else:
+            await self.create_tenant(tenant)
+
+    def encrypts(self, tenant: Tenant) -> bool:
+        """Whether it can keep the tenant's data encrypted."""
+        return False
+
+    async def create_encrypted(self, tenant: Tenant, key: SecretBytes) -> None:
+        """As `create_tenant`, encrypted with the tenant's key."""
+        raise _cannot_encrypt(tenant)
+
+    async def open_encrypted(self, tenant: Tenant, keys: Sequence[SecretBytes]) -> Profile:
+        """As `open_profile`, with whichever of the keys opens the tenant's data."""
+        raise _cannot_encrypt(tenant)
+
+    async def rekey_encrypted(self, tenant: Tenant, keys: Sequence[SecretBytes], new: SecretBytes) -> None:
+        """Encrypt with `new` what one of `keys` opens. After a failure or a kill, calling it again ends the work."""
+        raise _cannot_encrypt(tenant)
+
     async def open(self) -> None:  # noqa: B027 - a manager may have nothing to connect
         """Connect what all tenants share; called when the application starts."""
 
@@ -79,15 +133,29 @@ class BaseMultitenantManager(ABC):
         """The profiles that are open now."""
         return self._profiles.open_profiles
 
-    def lease(self, tenant: Tenant) -> AbstractAsyncContextManager[Profile]:
-        """The tenant's profile, opened if need be, and not closed inside the block; raises as `open_profile` does."""
+    def lease(self, tenant: Tenant, key: GivenKey | None = None) -> AbstractAsyncContextManager[Profile]:
+        """The tenant's profile, opened if need be, and not closed inside the block; raises as `open_profile` does.
+
+        Args:
+            tenant: whose.
+            key: of a tenant whose key is not stored; it has to be there each time, and else it is not looked at.
+
+        Raises:
+            TenantKeyMissingError: the key is missing or, as `WrongTenantKeyError`, wrong.
+        """
+        own = self.root_profile.keys.given(tenant, key) if needs_key(tenant) else None
         opened = self._profiles.peek(tenant.id)
         if opened is not None and opened.tenant.version < tenant.version:
             self._profiles.remove(tenant.id)
-        return self._profiles.lease(tenant.id, partial(self._open_recorded, tenant))
+        return self._profiles.lease(tenant.id, partial(self._open_recorded, tenant, own))
 
     async def get_tenant_profile(
-        self, tenant: Tenant, extra_settings: Mapping[str, Any] | None = None, *, provision: bool = False
+        self,
+        tenant: Tenant,
+        extra_settings: Mapping[str, Any] | None = None,
+        *,
+        provision: bool = False,
+        key: GivenKey | None = None,
     ) -> Profile:
         """The tenant's opened profile, which the manager may close when others need the room: prefer `lease`.
 
@@ -95,10 +163,11 @@ class BaseMultitenantManager(ABC):
             tenant: whose profile.
             extra_settings: laid over the profile's settings, for this caller only.
             provision: create the namespace first.
+            key: as `lease` takes it.
         """
         if provision:
-            await self.create_tenant(tenant)
-        async with self.lease(tenant) as profile:
+            await self.provision(tenant, self.root_profile.keys.given(tenant, key) if needs_key(tenant) else None)
+        async with self.lease(tenant, key) as profile:
             return profile.with_settings(extra_settings) if extra_settings else profile
 
     async def update_tenant(self, tenant: Tenant) -> None:
@@ -131,7 +200,12 @@ class BaseMultitenantManager(ABC):
         """The deployment's `default_settings`, overlaid by the tenant's own."""
         return MappingProxyType({**self.root_profile.settings.default_settings, **tenant.settings})
 
-    async def _open_recorded(self, tenant: Tenant) -> Profile:
+    def _tell(self, kind: EventKind, profile: Profile) -> None:
+        events = self.root_profile.events
+        if events.is_heard(kind):
+            events.tell_soon(TenancyEvent(kind=kind, tenant=profile.tenant, at=datetime.now(UTC)))
+
+    async def _open_recorded(self, tenant: Tenant, key: SecretBytes | None) -> Profile:
         expected = self.namespace(tenant)
         if tenant.namespace != expected:
             # Else a changed setting would show the tenant an empty place, and let it write there.
@@ -139,4 +213,16 @@ class BaseMultitenantManager(ABC):
                 f"the data of tenant {tenant.identifier!r} was created as {tenant.namespace!r}, and the settings now "
                 f"lead to {expected!r}; restore manager_type, or set the tenant's own"
             )
-        return await self.open_profile(tenant)
+        if tenant.encrypted:
+            profile = await self.open_encrypted(tenant, self.root_profile.keys.own(tenant, key))
+        else:
+            profile = await self.open_profile(tenant)
+        profile.services = self.root_profile.services.of(profile)
+        return profile
+
+
+def _cannot_encrypt(tenant: Tenant) -> ConfigurationError:
+    return ConfigurationError(
+        f"the tenant {tenant.identifier!r} cannot be encrypted where it is kept; only the basic manager encrypts, in "
+        "SQLite files"
+    )

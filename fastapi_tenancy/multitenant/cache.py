@@ -61,6 +61,9 @@ class _Lease(Generic[P]):
             await asyncio.wait(closing)
 
 
+def _nobody_listens(_: object) -> None: ...
+
+
 class ProfileCache(Generic[P]):
     """At most `capacity` open profiles plus those in use, the least recently used closed first.
 
@@ -76,6 +79,8 @@ class ProfileCache(Generic[P]):
         idle_timeout: seconds after which `close_idle` closes an unused profile; None for never.
         close_timeout: seconds that anybody waits for a profile to close; a server that hangs holds up no other tenant.
         clock: seconds, from any start.
+        on_opened: called with each profile that was opened.
+        on_closed: called with each that was closed, or has failed to.
 
     Raises:
         ValueError: a capacity below 1, or a timeout that is not positive.
@@ -88,6 +93,8 @@ class ProfileCache(Generic[P]):
         idle_timeout: float | None = None,
         close_timeout: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
+        on_opened: Callable[[P], None] = _nobody_listens,
+        on_closed: Callable[[P], None] = _nobody_listens,
     ) -> None:
         if capacity < 1:
             raise ValueError(f"capacity must be at least 1, not {capacity}")
@@ -97,6 +104,8 @@ class ProfileCache(Generic[P]):
         self._idle_timeout = idle_timeout
         self._close_timeout = close_timeout
         self._clock = clock
+        self._tell_opened = on_opened
+        self._tell_closed = on_closed
         self._shut = False
         self._slots: dict[str, _Slot[P]] = {}  # what a lease finds: open or being opened
         self._idle: OrderedDict[str, _Slot[P]] = OrderedDict()  # those of them that nobody uses, oldest use first
@@ -298,6 +307,7 @@ class ProfileCache(Generic[P]):
         else:
             self._counts["opened"] += 1
             slot.profile = opening.result()
+            self._tell_opened(slot.profile)
             self._give_back(slot)
 
     def _retire(self, slot: _Slot[P]) -> None:
@@ -346,6 +356,7 @@ class ProfileCache(Generic[P]):
     def _on_closed(self, slot: _Slot[P], closing: asyncio.Task[None]) -> None:
         del self._closing[slot]
         slot.closed.set()
+        self._tell_closed(slot.profile)
         error = None if closing.cancelled() else closing.exception()
         if closing.cancelled() or error is not None:
             self._counts["close_failures"] += 1

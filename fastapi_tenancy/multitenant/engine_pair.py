@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from sqlalchemy import URL, Engine
 
-from ..engines import Engines, connections_of
+from ..engines import Drivers, Engines, connections_of
 from ..errors import TenantUnavailableError
 
 
@@ -21,6 +21,7 @@ class EnginePair:
         url: of the database, with an asynchronous driver.
         starts_with: the server's settings that connections start with; PostgreSQL only.
         prepare: called with each engine before it is used.
+        drivers: in the place of the URL's own.
     """
 
     def __init__(
@@ -30,10 +31,11 @@ class EnginePair:
         *,
         starts_with: Mapping[str, str] = MappingProxyType({}),
         prepare: Callable[[Engine], None] = lambda _: None,
+        drivers: Drivers | None = None,
     ) -> None:
-        self.engine = engines.open(url, starts_with=starts_with)
+        self.engine = engines.open(url, starts_with=starts_with, drivers=drivers)
         prepare(self.engine.sync_engine)
-        self._open_sync = partial(engines.open_sync, url, starts_with=starts_with)
+        self._open_sync = partial(engines.open_sync, url, starts_with=starts_with, drivers=drivers)
         self._prepare = prepare
         self._sync: Engine | None = None
         self._opening = threading.Lock()

@@ -1,12 +1,16 @@
 """The `basic` manager: every tenant has a database of its own, opened while it is in use."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from pydantic import SecretBytes
+
 from ..tenant import Tenant
+from ..urls import is_sqlite
 from .base import BaseMultitenantManager
-from .databases import DATABASES, Address, Addresses, Databases, uninterrupted
+from .databases import DATABASES, Address, Addresses, Databases, EncryptedFiles, uninterrupted
+from .engine_pair import EnginePair
 from .hygiene import leave_nothing
 from .isolation import stamped_sessionmaker
 from .isolation.sessions import AnyEngine, sync_engine
@@ -20,6 +24,7 @@ class MultitenantManager(BaseMultitenantManager):
         super().__init__(root_profile)
         self._addresses = Addresses(root_profile)
         self._databases = {backend: kind(root_profile) for backend, kind in DATABASES.items()}
+        self._encrypted = EncryptedFiles(root_profile)
 
     def namespace(self, tenant: Tenant) -> str:
         return self._addresses.namespace(tenant)
@@ -28,16 +33,36 @@ class MultitenantManager(BaseMultitenantManager):
         return await super().place(await self._addresses.place(tenant))
 
     async def create_tenant(self, tenant: Tenant) -> None:
+        if tenant.encrypted:
+            return await self.provision(tenant)
         databases, address = self._databases_of(tenant)
         await uninterrupted(databases.create(address, tenant))
+        return None
 
     async def drop_tenant(self, tenant: Tenant) -> None:
         databases, address = self._databases_of(tenant)
-        await uninterrupted(databases.drop(address, tenant))
+        drop = self._encrypted.drop if tenant.encrypted else databases.drop
+        await uninterrupted(drop(address, tenant))
 
     async def open_profile(self, tenant: Tenant) -> Profile:
         databases, address = self._databases_of(tenant)
-        engines = await databases.open(address, tenant)
+        return self._profile(tenant, await databases.open(address, tenant))
+
+    def encrypts(self, tenant: Tenant) -> bool:
+        return is_sqlite(self._addresses.of(tenant).url)
+
+    async def create_encrypted(self, tenant: Tenant, key: SecretBytes) -> None:
+        await uninterrupted(self._encrypted.create(self._addresses.of(tenant), tenant, key))
+
+    async def open_encrypted(self, tenant: Tenant, keys: Sequence[SecretBytes]) -> Profile:
+        return self._profile(tenant, await self._encrypted.open(self._addresses.of(tenant), tenant, keys))
+
+    async def rekey_encrypted(self, tenant: Tenant, keys: Sequence[SecretBytes], new: SecretBytes) -> None:
+        await self._profiles.retire(tenant.id, timeout=self.root_profile.settings.shutdown_timeout)
+        await uninterrupted(self._encrypted.rekey(self._addresses.of(tenant), tenant, keys, new))
+        self._profiles.remove(tenant.id)  # it may have been opened meanwhile, and can read nothing any more
+
+    def _profile(self, tenant: Tenant, engines: EnginePair) -> Profile:
         sessionmaker = partial(self._sessionmaker, tenant)
         return Profile(
             tenant,

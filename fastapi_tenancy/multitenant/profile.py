@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cache
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar, overload
 
 from sqlalchemy import URL, Engine, MetaData
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -14,12 +14,16 @@ from sqlalchemy.orm import Session
 
 from ..engines import Engines
 from ..errors import ConfigurationError, TenantUnavailableError
+from ..events import Events
 from ..settings import TenancySettings
 from ..tenant import Tenant
 from .engine_pair import EnginePair
+from .keys import TenantKeys
+from .services import ProfileServices, ServiceFactories, unregistered
 from .session_blocks import SessionBlock, TransactionBlock, session_in_a_thread, transaction_in_a_thread
 
 Place: TypeAlias = str | URL | None
+S = TypeVar("S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,9 @@ class RootProfile:
         placement: where a new tenant's own database goes, as a URL that may hold `{id}`; None for the place that the
             settings name.
         engines: opens the deployment's databases.
+        keys: reads what is recorded of the tenants' keys.
+        services: what is made once for each open profile.
+        events: who listens to profiles that are opened and closed.
     """
 
     settings: TenancySettings
@@ -42,9 +49,13 @@ class RootProfile:
     clock: Callable[[], float] = time.monotonic
     placement: Callable[[Tenant], Place | Awaitable[Place]] | None = None
     engines: Engines = field(init=False)
+    keys: TenantKeys = field(init=False)
+    services: ServiceFactories = field(init=False, default_factory=ServiceFactories)
+    events: Events = field(init=False, default_factory=Events)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "engines", Engines(self.settings))
+        object.__setattr__(self, "keys", TenantKeys(self.settings.encryption_keys))
 
 
 async def _nothing_to_close() -> None:
@@ -69,6 +80,7 @@ class Profile:
         tenant: whose it is.
         settings: the deployment's `default_settings`, overlaid by the tenant's own.
         connections: tells how many connections it has open of its own, for the statistics.
+        services: what the application has made for it; None where it registers nothing.
     """
 
     __slots__ = (
@@ -76,8 +88,8 @@ class Profile:
         "_close",
         "_new_session",
         "_threads",
-        "closed",
         "connections",
+        "services",
         "settings",
         "tenant",
     )
@@ -93,14 +105,18 @@ class Profile:
     ) -> None:
         self.tenant = tenant
         self.settings = settings
-        self.closed = False
+        self.services: ProfileServices | None = None
         self.connections = connections
         self._new_session = new_session
         self._threads = threads
-        self._close = close
+        self._close: Callable[[], Awaitable[None]] | None = close
 
     def __repr__(self) -> str:
         return f"<Profile of {self.tenant.identifier!r}{', closed' if self.closed else ''}>"
+
+    @property
+    def closed(self) -> bool:
+        return self._close is None
 
     def session(self) -> AbstractAsyncContextManager[AsyncSession]:
         """A session that never commits by itself, for the length of an `async with` block.
@@ -128,6 +144,26 @@ class Profile:
         """As `transaction`, for a thread."""
         return transaction_in_a_thread(self._start_sync)
 
+    @overload
+    async def service(self, kind: type[S]) -> S: ...
+
+    @overload
+    async def service(self, kind: Callable[..., S]) -> S: ...  # an abstract class or a protocol
+
+    @overload
+    async def service(self, kind: object) -> Any: ...  # such as `CrmClient | None`
+
+    async def service(self, kind: Any) -> Any:
+        """What the factory registered for a type by `Tenancy.service` makes, once for this profile.
+
+        Raises:
+            ConfigurationError: there is no such factory, or services need each other in a circle.
+            TenantUnavailableError: the profile is closed.
+        """
+        if self.services is None:
+            raise unregistered(kind)
+        return await self.services.get(kind)
+
     def turn(self) -> AbstractAsyncContextManager[None]:
         """Wait, without holding a thread, until `sync_session` will find a connection; for callers in the event loop.
 
@@ -138,16 +174,23 @@ class Profile:
 
     def with_settings(self, extra: Mapping[str, Any]) -> "Profile":
         """The same opened profile, with `extra` laid over its settings."""
-        return Profile(
+        profile = Profile(
             self.tenant,
             MappingProxyType({**self.settings, **extra}),
             self._start,
             threads=self._threads,
         )
+        profile.services = self.services
+        return profile
 
     async def close(self) -> None:
-        self.closed = True
-        await self._close()
+        try:
+            if self.services is not None and self.services.profile is self:
+                await self.services.close()  # first, for what closes may write to the tenant's data
+        finally:
+            close, self._close = self._close, None
+            if close is not None:
+                await close()
 
     def _start(self) -> AsyncSession:
         self._check_open()
@@ -163,5 +206,5 @@ class Profile:
         return self._threads
 
     def _check_open(self) -> None:
-        if self.closed:
+        if self._close is None:
             raise TenantUnavailableError(f"{self!r}: lease it with tenancy.use({self.tenant.identifier!r})")

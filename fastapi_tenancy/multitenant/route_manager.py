@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
+from ..acts import Act, Acts
 from ..cache import ABSENT, InMemoryCache
 from ..errors import (
     DomainCheckError,
@@ -18,6 +19,7 @@ from ..errors import (
     InvalidDomainError,
     StoreUnavailableError,
 )
+from ..events import EventKind
 from ..settings import TenancySettings
 from ..store import Domain, DomainStatus, DomainStore
 from ..store.domain import check_host, host_in, host_taken
@@ -61,6 +63,7 @@ class MultitenantRouteManager:
         clock: seconds that only go forward, for the cache.
         checker: looks for the proof; None asks DNS.
         check_timeout: seconds that it may take.
+        acts: for the audit trail and events; None for neither.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class MultitenantRouteManager:
         clock: Callable[[], float] = time.monotonic,
         checker: DomainChecker | None = None,
         check_timeout: float = 5.0,
+        acts: Acts | None = None,
     ) -> None:
         self._store = store
         self._tenants = tenants
@@ -85,6 +89,7 @@ class MultitenantRouteManager:
         self._now = now
         self._checker = DNSChecker() if checker is None else checker
         self._check_timeout = check_timeout
+        self._acts = acts or Acts(now=now)
         self._loads = 0
 
     async def add(self, tenant: str, host: str) -> Domain:
@@ -109,10 +114,12 @@ class MultitenantRouteManager:
             token=secrets.token_urlsafe(32),
             created_at=self._now(),
         )
-        if earlier is None:
-            await self._tenants.ask(self._store.add_domain(claim))
-        else:
-            await self._change(earlier, claim)
+        if earlier is not None:
+            await self._change(EventKind.DOMAIN_ADDED, owner, earlier, claim)
+            return claim
+        act = await self._act(EventKind.DOMAIN_ADDED, owner, claim)
+        await self._tenants.ask(self._store.add_domain(claim, audit=act.entries))
+        await act.done()
         return claim
 
     async def verify(self, tenant: str, host: str) -> Domain:
@@ -125,7 +132,7 @@ class MultitenantRouteManager:
             DomainTakenError: it is verified for another tenant.
             ConfigurationError: what the check needs is not installed.
         """
-        claim = await self._read(tenant, host)
+        owner, claim = await self._read(tenant, host)
         if claim.is_verified:
             return claim
         if claim.status is DomainStatus.REVOKED:
@@ -136,24 +143,27 @@ class MultitenantRouteManager:
                 f"the answer of {claim.challenge_url}, whichever this application looks at, and try again"
             )
         verified = replace(claim, status=DomainStatus.VERIFIED, verified_at=self._now())
-        await self._change(claim, verified)
+        await self._change(EventKind.DOMAIN_VERIFIED, owner, claim, verified)
         return verified
 
     async def revoke(self, tenant: str, host: str) -> Domain:
         """Let the host name nobody from now on, and keep the record; `add` claims it anew, with another token."""
-        domain = await self._read(tenant, host)
+        owner, domain = await self._read(tenant, host)
         revoked = replace(domain, status=DomainStatus.REVOKED, is_primary=False)
-        await self._change(domain, revoked)
+        await self._change(EventKind.DOMAIN_REVOKED, owner, domain, revoked)
         return revoked
 
     async def remove(self, tenant: str, host: str) -> None:
         """Let the host name nobody from now on, and forget it."""
-        domain = await self._read(tenant, host)
+        owner, domain = await self._read(tenant, host)
+        act = await self._act(EventKind.DOMAIN_REMOVED, owner, domain)
         try:
-            await self._tenants.ask(self._store.remove_domain(domain))
+            removed = await self._tenants.ask(self._store.remove_domain(domain, audit=act.entries))
         finally:
             await self._forget(domain)
         logger.info("domain removed", extra={"tenant": domain.tenant_id, "host": domain.host})
+        if removed:  # else somebody else was faster
+            await act.done()
 
     async def set_primary(self, tenant: str, host: str) -> Domain:
         """Make a verified domain the one to link and to redirect to, in place of the one that was.
@@ -161,14 +171,16 @@ class MultitenantRouteManager:
         Raises:
             DomainNotFoundError: the tenant has no such domain, or it is not verified.
         """
-        domain = await self._read(tenant, host)
+        owner, domain = await self._read(tenant, host)
         if not domain.is_verified:
             raise DomainNotFoundError(f"the domain {domain.host!r} is {domain.status}; verify it first")
+        act = await self._act(EventKind.DOMAIN_MADE_PRIMARY, owner, domain)
         try:
-            await self._tenants.ask(self._store.make_primary(domain))
+            await self._tenants.ask(self._store.make_primary(domain, audit=act.entries))
         finally:
             await self._forget(domain)
         logger.info("domain made primary", extra={"tenant": domain.tenant_id, "host": domain.host})
+        await act.done()
         return replace(domain, is_primary=True)
 
     async def find(self, host: str) -> str | None:
@@ -258,19 +270,24 @@ class MultitenantRouteManager:
         primary: str | None = found
         return primary
 
-    async def _read(self, tenant: str, host: str) -> Domain:
+    async def _read(self, tenant: str, host: str) -> tuple[Tenant, Domain]:
         owner = await self._tenants.read(tenant)
         domain = await self._tenants.ask(self._store.get_domain(owner.id, check_host(host)))
         if domain is None:
             raise DomainNotFoundError(f"{tenant!r} has no domain {host!r}; add it first")
-        return domain
+        return owner, domain
 
-    async def _change(self, before: Domain, after: Domain) -> None:
+    async def _act(self, kind: EventKind, owner: Tenant, domain: Domain) -> Act:
+        return await self._acts.act({kind: {"host": domain.host}}, owner).ask()
+
+    async def _change(self, kind: EventKind, owner: Tenant, before: Domain, after: Domain) -> None:
+        act = await self._act(kind, owner, after)
         try:
-            await self._tenants.ask(self._store.change_domain(before, after))
+            await self._tenants.ask(self._store.change_domain(before, after, audit=act.entries))
         finally:
             await self._forget(after)
         logger.info("domain status changed", extra={"tenant": after.tenant_id, "host": after.host, "to": after.status})
+        await act.done()
 
     async def _forget(self, domain: Domain) -> None:
         # After the write, not before: a load that read the old row in between is then overtaken, and not kept.

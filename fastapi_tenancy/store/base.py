@@ -1,9 +1,11 @@
 """What a tenant store must do; every answer comes from the store itself, never from a cache."""
 
+import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
+from ..audit import AuditEntry
 from ..errors import NamespaceExistsError, TenantConflictError, TenantExistsError, TenantNotFoundError
 from ..tenant import Tenant, TenantStatus
 
@@ -23,12 +25,28 @@ class RetainedNamespace:
     id: str
     identifier: str
     namespace: str | None
-    database_url: str | None
+    database_url: str | None = field(repr=False)  # it may hold a password
     manager_type: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Resealed:
+    """What became of the store's secrets.
+
+    Attributes:
+        resealed: how many tenants' secrets are now sealed with the newest key, and were not before.
+        left: the identifiers of tenants whose secrets could not be opened, and stay as they are.
+    """
+
+    resealed: int
+    left: Sequence[str]
+
+
 class TenantStore(Protocol):
-    """The list of all tenants. Identifiers are unique, and so are namespaces, also those of deleted tenants."""
+    """The list of all tenants. Identifiers are unique, and so are namespaces, also those of deleted tenants.
+
+    `audit` holds entries only where the store is an `AuditStore`.
+    """
 
     async def open(self) -> None:
         """Connect, and bring the store's own tables to the state that the code expects."""
@@ -48,10 +66,19 @@ class TenantStore(Protocol):
 
     async def get_by_identifier(self, identifier: str) -> Tenant | None: ...
 
-    async def page(self, limit: int, after: str | None = None, status: TenantStatus | None = None) -> Sequence[Tenant]:
-        """At most `limit` tenants in the order of their identifiers, from the first one beyond `after`."""
+    async def page(
+        self, limit: int, after: str | None = None, status: TenantStatus | None = None, q: str | None = None
+    ) -> Sequence[Tenant]:
+        """At most `limit` tenants in the order of their identifiers, from the first one beyond `after`.
 
-    async def save(self, tenant: Tenant) -> Tenant:
+        Args:
+            limit: how many.
+            after: an identifier; None begins with the first.
+            status: only these.
+            q: only those in whose identifier or name it occurs, both as `folded` has them.
+        """
+
+    async def save(self, tenant: Tenant, *, audit: Sequence[AuditEntry] = ()) -> Tenant:
         """Write `tenant` over the version it was made from, and return it with the next version number.
 
         Raises:
@@ -60,11 +87,49 @@ class TenantStore(Protocol):
             TenantExistsError: its new identifier is taken.
         """
 
-    async def remove(self, tenant: Tenant, *, keep_namespace: bool) -> None:
-        """Take the tenant off the list. With `keep_namespace`, remember its namespace as taken for ever."""
+    async def remove(self, tenant: Tenant, *, keep_namespace: bool, audit: Sequence[AuditEntry] = ()) -> bool:
+        """Take the tenant off the list; False, and no entry, if it is not there.
+
+        With `keep_namespace`, remember its namespace as taken for ever.
+        """
 
     async def retained(self) -> Sequence[RetainedNamespace]:
         """The namespaces that outlived their tenants."""
+
+
+# PostgreSQL has no NUL, and a line feed stands between the two texts that are searched.
+_UNSEARCHED = str.maketrans({"\0": "\ufffd", "\n": " "})
+
+
+def folded(text: str) -> str:
+    """What tenants are searched by: letter case and the way a letter is composed make no difference, accents do.
+
+    Not the database's own comparison, which knows only ASCII in SQLite, and on a server what its locale says.
+    """
+    return unicodedata.normalize("NFC", text.casefold()).translate(_UNSEARCHED)
+
+
+def searched(tenant: Tenant) -> str:
+    """The text in which `q` is looked for; none reaches from the identifier into the name."""
+    return f"{tenant.identifier}\n{folded(tenant.name)}"
+
+
+@runtime_checkable
+class SealingStore(Protocol):
+    """A store that seals what is secret in a tenant: its database URL and its secret settings."""
+
+    @property
+    def is_sealing(self) -> bool:
+        """Whether it was given a key to seal with."""
+
+    async def reseal(self, audit: Sequence[AuditEntry] = ()) -> Resealed:
+        """Seal again what is in plain, or sealed with another key than the newest, also of tenants that were deleted.
+
+        No tenant's version changes. Where this is cut short, all can be read, and the next call goes on.
+
+        Raises:
+            ConfigurationError: there is no key to seal with.
+        """
 
 
 def identifier_taken(tenant: Tenant) -> TenantExistsError:

@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 
 import idna
 
+from ..audit import AuditEntry
 from ..errors import DomainTakenError, InvalidDomainError, TenantConflictError
 
 MAX_HOST = 253  # characters: RFC 1035, section 2.3.4, without the final dot
@@ -71,9 +72,12 @@ class Domain:
 
 @runtime_checkable
 class DomainStore(Protocol):
-    """The tenants' domains. A host is verified for one tenant at most, and none outlives its tenant."""
+    """The tenants' domains. A host is verified for one tenant at most, and none outlives its tenant.
 
-    async def add_domain(self, domain: Domain) -> None:
+    `audit` holds entries only where the store is an `AuditStore`.
+    """
+
+    async def add_domain(self, domain: Domain, *, audit: Sequence[AuditEntry] = ()) -> None:
         """Record a new claim.
 
         Raises:
@@ -92,7 +96,7 @@ class DomainStore(Protocol):
     ) -> Sequence[Domain]:
         """In the order of their hosts; all, or at most `limit` beyond the host `after`."""
 
-    async def change_domain(self, before: Domain, after: Domain) -> None:
+    async def change_domain(self, before: Domain, after: Domain, *, audit: Sequence[AuditEntry] = ()) -> None:
         """Write `after` over `before`; a domain that is not verified any more is no primary one either.
 
         Raises:
@@ -100,15 +104,15 @@ class DomainStore(Protocol):
             TenantConflictError: it was changed or removed since it was read.
         """
 
-    async def make_primary(self, domain: Domain) -> None:
+    async def make_primary(self, domain: Domain, *, audit: Sequence[AuditEntry] = ()) -> None:
         """Make a verified domain its tenant's primary one, in place of the one that was.
 
         Raises:
             TenantConflictError: it is not verified any more, or gone.
         """
 
-    async def remove_domain(self, domain: Domain) -> None:
-        """Forget the claim, if it is there."""
+    async def remove_domain(self, domain: Domain, *, audit: Sequence[AuditEntry] = ()) -> bool:
+        """Forget the claim; False, and no entry, if it is not there."""
 
 
 def check_host(text: str) -> str:

@@ -21,6 +21,9 @@ def aware(moment: datetime) -> datetime:
 
 _moment = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")  # UTC, without a zone
 
+# MariaDB would find "café" by "cafe", which no other database does.
+_exact_text = Text().with_variant(mysql.TEXT(charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb")
+
 # A server's own default may be an encoding that cannot hold every name.
 _any_text: dict[str, Any] = {"mysql_charset": "utf8mb4", "mariadb_charset": "utf8mb4"}
 
@@ -39,6 +42,7 @@ tenants = Table(
     Column("created_at", _moment, nullable=False),
     Column("updated_at", _moment, nullable=False),
     Column("former_identifier", String(63)),
+    Column("searched", _exact_text),  # identifier and name as `folded` has them
     Column("key_management_mode", String(16), nullable=False),
     Column("key_record", Text),
     Column("encrypted", Boolean, nullable=False),
@@ -56,6 +60,7 @@ tokens = Table(
     Column("created_at", _moment, nullable=False),
     Column("expires_at", _moment),
     Column("last_used_at", _moment),
+    Column("impersonated_by", String(255)),
     Index("tenancy_tokens_of_tenant", "tenant_id", "token_id"),
     **_any_text,
 )
@@ -82,6 +87,7 @@ idempotency = Table(
     Column("created_at", _moment, nullable=False),
     Column("status", Integer),  # NULL while the request is being carried out
     Column("body", JSON),
+    Index("tenancy_idempotency_age", "created_at"),
     **_any_text,
 )
 

@@ -1,6 +1,6 @@
 """The tenant store in a SQL database: SQLite, PostgreSQL or MariaDB."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -8,15 +8,29 @@ from sqlalchemy import URL, Connection, RowMapping, Select, bindparam, delete, i
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from ..audit import AuditEntry
 from ..engines import open_engine, open_sync_engine
 from ..errors import ConfigurationError, NamespaceExistsError, TenantExistsError
 from ..migrations import upgrade_store_tables
+from ..sealing import Sealer
 from ..sqlite import enter_wal
 from ..tenant import Tenant, TenantStatus, plain
 from ..urls import make_parent, parse_url, sqlite_file, synchronous
-from .base import RetainedNamespace, identifier_taken, namespace_taken, tenant_changed, tenant_gone
+from .base import (
+    RetainedNamespace,
+    folded,
+    identifier_taken,
+    namespace_taken,
+    searched,
+    tenant_changed,
+    tenant_gone,
+)
 from .models import aware, domains, naive, tenants, tokens
+from .sealed import SealedRows
+from .sqlalchemy_audit import SQLAlchemyAudit, write_entries
 from .sqlalchemy_domains import SQLAlchemyDomains
+from .sqlalchemy_idempotency import SQLAlchemyIdempotency
+from .sqlalchemy_sealing import SQLAlchemySealing
 from .sqlalchemy_tokens import SQLAlchemyTokens
 from .transactions import InThreads, OnTheLoop, Transactions
 
@@ -28,17 +42,32 @@ _SAVE = update(tenants).where(tenants.c.id == bindparam("the_id"), tenants.c.ver
 _listed = select(tenants).where(tenants.c.identifier.is_not(None))
 
 
-class SQLAlchemyTenantStore(SQLAlchemyDomains, SQLAlchemyTokens):
-    """A store of tenants, domains and tokens, in the tables `tenancy_tenants`, `tenancy_domains` and `tenancy_tokens`.
+class SQLAlchemyTenantStore(
+    SQLAlchemyDomains, SQLAlchemyTokens, SQLAlchemyAudit, SQLAlchemySealing, SQLAlchemyIdempotency
+):
+    """A store of tenants, domains, tokens and the audit trail, in tables whose names begin with `tenancy_`.
 
     Args:
         url: of the database.
         open_engine: opens it; within a `Tenancy` that is `tenancy.engines.open`, so that one budget of connections to a
             server holds for all.
+        sealer: seals the tenants' database URLs and their secret settings; None stores them in plain.
+        secret_settings: the names of those settings.
+
+    Raises:
+        ConfigurationError: `url` cannot work, or there are `secret_settings` and no `sealer`.
     """
 
-    def __init__(self, url: str | URL, *, open_engine: Callable[[URL], AsyncEngine] = open_engine) -> None:
+    def __init__(
+        self,
+        url: str | URL,
+        *,
+        open_engine: Callable[[URL], AsyncEngine] = open_engine,
+        sealer: Sealer | None = None,
+        secret_settings: Collection[str] = (),
+    ) -> None:
         self.url = url if isinstance(url, URL) else parse_url(url, "database_url")
+        self._sealed = SealedRows(sealer, secret_settings)
         self._open_engine = open_engine
         self._transactions: Transactions | None = None
 
@@ -60,8 +89,9 @@ class SQLAlchemyTenantStore(SQLAlchemyDomains, SQLAlchemyTokens):
             await transactions.close()
 
     async def add(self, tenant: Tenant) -> None:
+        row = self._row(tenant)
         try:
-            await self._write(lambda connection: connection.execute(_ADD, _to_row(tenant)))
+            await self._write(lambda connection: connection.execute(_ADD, row))
         except IntegrityError as error:
             raise await self._clash(tenant) from error
 
@@ -71,19 +101,30 @@ class SQLAlchemyTenantStore(SQLAlchemyDomains, SQLAlchemyTokens):
     async def get_by_identifier(self, identifier: str) -> Tenant | None:
         return await self._one(_listed.where(tenants.c.identifier == identifier))
 
-    async def page(self, limit: int, after: str | None = None, status: TenantStatus | None = None) -> Sequence[Tenant]:
+    async def page(
+        self, limit: int, after: str | None = None, status: TenantStatus | None = None, q: str | None = None
+    ) -> Sequence[Tenant]:
         query = _listed.order_by(tenants.c.identifier).limit(limit)
         if after is not None:
             query = query.where(tenants.c.identifier > after)
         if status is not None:
             query = query.where(tenants.c.status == status.value)
-        return [_to_tenant(row) for row in await self._rows(query)]
+        if q is not None:
+            query = query.where(tenants.c.searched.contains(folded(q), autoescape=True))
+        return [_to_tenant(self._sealed.listed(row)) for row in await self._rows(query)]
 
-    async def save(self, tenant: Tenant) -> Tenant:
+    async def save(self, tenant: Tenant, *, audit: Sequence[AuditEntry] = ()) -> Tenant:
         saved = replace(tenant, version=tenant.version + 1)
-        row = {**_to_row(saved), "the_id": tenant.id, "read_version": tenant.version}
+        row = {**self._row(saved), "the_id": tenant.id, "read_version": tenant.version}
+
+        def work(connection: Connection) -> int:
+            changed = connection.execute(_SAVE, row).rowcount
+            if changed == 1:
+                write_entries(connection, audit)
+            return changed
+
         try:
-            changed = await self._write(lambda connection: connection.execute(_SAVE, row).rowcount)
+            changed = await self._write(work)
         except IntegrityError as error:
             raise await self._clash(tenant) from error
         if changed == 1:
@@ -92,24 +133,29 @@ class SQLAlchemyTenantStore(SQLAlchemyDomains, SQLAlchemyTokens):
             raise tenant_gone(tenant)
         raise tenant_changed(tenant)
 
-    async def remove(self, tenant: Tenant, *, keep_namespace: bool) -> None:
+    async def remove(self, tenant: Tenant, *, keep_namespace: bool, audit: Sequence[AuditEntry] = ()) -> bool:
         this = tenants.c.id == tenant.id
         retired = {"identifier": None, "former_identifier": tenant.identifier, "version": tenants.c.version + 1}
 
-        def work(connection: Connection) -> None:
+        listed = this & tenants.c.identifier.is_not(None)
+
+        def work(connection: Connection) -> bool:
             if keep_namespace:
-                connection.execute(update(tenants).where(this, tenants.c.identifier.is_not(None)).values(retired))
+                removed = connection.execute(update(tenants).where(listed).values(retired)).rowcount
                 for owned in (domains, tokens):
                     connection.execute(delete(owned).where(owned.c.tenant_id == tenant.id))
             else:  # its domains and tokens go with it, by their foreign keys
-                connection.execute(delete(tenants).where(this))
+                removed = connection.execute(delete(tenants).where(this)).rowcount
+            if removed == 1:
+                write_entries(connection, audit)
+            return removed == 1
 
-        await self._write(work)
+        return await self._write(work)
 
     async def retained(self) -> Sequence[RetainedNamespace]:
         kept = ("id", "former_identifier", "namespace", "database_url", "manager_type")
         query = select(*(tenants.c[name] for name in kept)).where(tenants.c.identifier.is_(None)).order_by(tenants.c.id)
-        return [RetainedNamespace(*row.values()) for row in await self._rows(query)]
+        return [RetainedNamespace(*self._sealed.listed(row).values()) for row in await self._rows(query)]
 
     def _connected(self) -> Transactions:
         if self._transactions is None:
@@ -122,12 +168,18 @@ class SQLAlchemyTenantStore(SQLAlchemyDomains, SQLAlchemyTokens):
     async def _write(self, work: Callable[[Connection], T]) -> T:
         return await self._connected().write(work)
 
+    async def _read(self, work: Callable[[Connection], T]) -> T:
+        return await self._connected().read(work)
+
     async def _rows(self, query: Select[Any]) -> Sequence[RowMapping]:
-        return await self._connected().read(lambda connection: connection.execute(query).mappings().all())
+        return await self._read(lambda connection: connection.execute(query).mappings().all())
 
     async def _one(self, query: Select[Any]) -> Tenant | None:
         rows = await self._rows(query)
-        return _to_tenant(rows[0]) if rows else None
+        return _to_tenant(self._sealed.opened(rows[0])) if rows else None
+
+    def _row(self, tenant: Tenant) -> dict[str, Any]:
+        return {**_to_row(tenant), **self._sealed.closed(tenant)}
 
     async def _clash(self, tenant: Tenant) -> TenantExistsError | NamespaceExistsError:
         holder = await self.get_by_identifier(tenant.identifier)
@@ -141,6 +193,7 @@ def _to_row(tenant: Tenant) -> dict[str, Any]:
         "id": tenant.id,
         "identifier": tenant.identifier,
         "name": tenant.name,
+        "searched": searched(tenant),
         "status": tenant.status.value,
         "settings": plain(tenant.settings),
         "manager_type": tenant.manager_type,
@@ -155,7 +208,7 @@ def _to_row(tenant: Tenant) -> dict[str, Any]:
     }
 
 
-def _to_tenant(row: RowMapping) -> Tenant:
+def _to_tenant(row: Mapping[str, Any]) -> Tenant:
     return Tenant(
         id=row["id"],
         identifier=row["identifier"],

@@ -7,8 +7,10 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from ..audit import AuditEntry
 from .domain import Domain, DomainStatus, domain_changed, host_taken
 from .models import aware, domains, naive, tenants
+from .sqlalchemy_audit import write_entries
 
 T = TypeVar("T")
 
@@ -22,7 +24,7 @@ class SQLAlchemyDomains(ABC):
     @abstractmethod
     async def _rows(self, query: Select[Any]) -> Sequence[RowMapping]: ...
 
-    async def add_domain(self, domain: Domain) -> None:
+    async def add_domain(self, domain: Domain, *, audit: Sequence[AuditEntry] = ()) -> None:
         # The lock holds off a deletion, which would leave nobody to whom the new claim belongs.
         owner = select(tenants.c.id).where(tenants.c.id == domain.tenant_id, tenants.c.identifier.is_not(None))
 
@@ -30,6 +32,7 @@ class SQLAlchemyDomains(ABC):
             if connection.execute(owner.with_for_update(read=True)).first() is None:
                 raise domain_changed(domain)
             connection.execute(insert(domains).values(_to_row(domain)))
+            write_entries(connection, audit)
 
         try:
             await self._write(work)
@@ -53,16 +56,20 @@ class SQLAlchemyDomains(ABC):
             query = query.where(domains.c.host > after)
         return [_to_domain(row) for row in await self._rows(query)]
 
-    async def change_domain(self, before: Domain, after: Domain) -> None:
+    async def change_domain(self, before: Domain, after: Domain, *, audit: Sequence[AuditEntry] = ()) -> None:
         change = update(domains).where(_is(before)).values(_to_row(after))
+
+        def work(connection: Connection) -> None:
+            if connection.execute(change).rowcount != 1:
+                raise domain_changed(before)
+            write_entries(connection, audit)
+
         try:
-            changed = await self._write(lambda connection: connection.execute(change).rowcount)
+            await self._write(work)
         except IntegrityError as error:
             raise host_taken(after.host) from error
-        if changed != 1:
-            raise domain_changed(before)
 
-    async def make_primary(self, domain: Domain) -> None:
+    async def make_primary(self, domain: Domain, *, audit: Sequence[AuditEntry] = ()) -> None:
         siblings = domains.c.tenant_id == domain.tenant_id
         chosen = update(domains).where(_is(domain), domains.c.verified_host.is_not(None))
 
@@ -71,12 +78,20 @@ class SQLAlchemyDomains(ABC):
             connection.execute(update(domains).where(siblings).values(primary_of=None))
             if connection.execute(chosen.values(primary_of=domain.tenant_id)).rowcount != 1:
                 raise domain_changed(domain)
+            write_entries(connection, audit)
 
         await self._write(work)
 
-    async def remove_domain(self, domain: Domain) -> None:
+    async def remove_domain(self, domain: Domain, *, audit: Sequence[AuditEntry] = ()) -> bool:
         mine = (domains.c.tenant_id == domain.tenant_id) & (domains.c.host == domain.host)
-        await self._write(lambda connection: connection.execute(delete(domains).where(mine)))
+
+        def work(connection: Connection) -> bool:
+            removed = connection.execute(delete(domains).where(mine)).rowcount == 1
+            if removed:
+                write_entries(connection, audit)
+            return removed
+
+        return await self._write(work)
 
     async def _first(self, query: Select[Any]) -> Domain | None:
         rows = await self._rows(query)

@@ -5,9 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, RowMapping, Select, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Delete, RowMapping, Select, bindparam, delete, insert, select, update
 
+from ..audit import AuditEntry
 from .models import aware, naive, tenants, tokens
+from .sqlalchemy_audit import write_entries
 from .token import LAST_USE_EVERY, TokenRecord, no_tenant_for_token
 
 T = TypeVar("T")
@@ -33,9 +35,7 @@ class SQLAlchemyTokens(ABC):
     @abstractmethod
     async def _rows(self, query: Select[Any]) -> Sequence[RowMapping]: ...
 
-    async def add_token(self, token: TokenRecord) -> None:
-        # The lock holds off a deletion, which would leave nobody to whom the new token belongs.
-        owner = select(tenants.c.id).where(tenants.c.id == token.tenant_id, tenants.c.identifier.is_not(None))
+    async def add_token(self, token: TokenRecord, *, audit: Sequence[AuditEntry] = ()) -> None:
         expired = (
             select(tokens.c.token_id)
             .where(tokens.c.tenant_id == token.tenant_id, tokens.c.expires_at <= naive(token.created_at))
@@ -43,12 +43,13 @@ class SQLAlchemyTokens(ABC):
         )
 
         def work(connection: Connection) -> None:
-            if connection.execute(owner.with_for_update()).first() is None:
+            if not _lock_owner(connection, token):
                 raise no_tenant_for_token(token)
             # By their keys: MariaDB locks the gaps of a range, and two tokens at once would wait for each other.
             if old := connection.scalars(expired).all():
                 connection.execute(delete(tokens).where(tokens.c.token_id.in_(old)))
             connection.execute(insert(tokens).values(_to_row(token)))
+            write_entries(connection, audit)
 
         await self._write(work)
 
@@ -64,9 +65,26 @@ class SQLAlchemyTokens(ABC):
             query = query.where(tokens.c.token_id > after)
         return [_to_token(row) for row in await self._rows(query)]
 
-    async def remove_token(self, tenant_id: str, token_id: str) -> bool:
-        this = delete(tokens).where(tokens.c.tenant_id == tenant_id, tokens.c.token_id == token_id)
-        return await self._write(lambda connection: connection.execute(this).rowcount) == 1
+    async def remove_token(self, tenant_id: str, token_id: str, *, audit: Sequence[AuditEntry] = ()) -> bool:
+        def work(connection: Connection) -> bool:
+            removed = connection.execute(_this(tenant_id, token_id)).rowcount == 1
+            if removed:
+                write_entries(connection, audit)
+            return removed
+
+        return await self._write(work)
+
+    async def exchange_token(self, token_id: str, successor: TokenRecord, *, audit: Sequence[AuditEntry] = ()) -> bool:
+        def work(connection: Connection) -> bool:
+            if not _lock_owner(connection, successor):
+                return False
+            if connection.execute(_this(successor.tenant_id, token_id)).rowcount != 1:
+                return False
+            connection.execute(insert(tokens).values(_to_row(successor)))
+            write_entries(connection, audit)
+            return True
+
+        return await self._write(work)
 
     async def note_token_uses(self, uses: Mapping[str, datetime]) -> None:
         # In one order everywhere, so that two workers that note the same tokens cannot wait for each other.
@@ -76,6 +94,16 @@ class SQLAlchemyTokens(ABC):
         ]
         if rows:
             await self._write(lambda connection: connection.execute(_NOTE, rows))
+
+
+def _this(tenant_id: str, token_id: str) -> Delete:
+    return delete(tokens).where(tokens.c.tenant_id == tenant_id, tokens.c.token_id == token_id)
+
+
+def _lock_owner(connection: Connection, token: TokenRecord) -> bool:
+    """Hold off a deletion, which would leave nobody to whom the new token belongs; False if it was faster."""
+    owner = select(tenants.c.id).where(tenants.c.id == token.tenant_id, tenants.c.identifier.is_not(None))
+    return connection.execute(owner.with_for_update()).first() is not None
 
 
 def _to_row(token: TokenRecord) -> dict[str, Any]:
@@ -88,6 +116,7 @@ def _to_row(token: TokenRecord) -> dict[str, Any]:
         "created_at": naive(token.created_at),
         "expires_at": None if token.expires_at is None else naive(token.expires_at),
         "last_used_at": None if token.last_used_at is None else naive(token.last_used_at),
+        "impersonated_by": token.impersonated_by,
     }
 
 
@@ -102,4 +131,5 @@ def _to_token(row: RowMapping) -> TokenRecord:
         created_at=aware(row["created_at"]),
         expires_at=None if expires_at is None else aware(expires_at),
         last_used_at=None if last_used_at is None else aware(last_used_at),
+        impersonated_by=row["impersonated_by"],
     )

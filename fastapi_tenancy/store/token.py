@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
+from ..audit import AuditEntry
 from ..errors import TenantConflictError
 
 LAST_USE_EVERY = timedelta(minutes=1)
@@ -26,6 +27,7 @@ class TokenRecord:
         created_at: UTC.
         expires_at: UTC; None for a token that is valid until it is revoked.
         last_used_at: UTC, to the minute; None for one that was never used.
+        impersonated_by: the support person who uses it; None for a token of the tenant's own.
     """
 
     token_id: str
@@ -36,13 +38,17 @@ class TokenRecord:
     created_at: datetime
     expires_at: datetime | None = None
     last_used_at: datetime | None = None
+    impersonated_by: str | None = None
 
 
 @runtime_checkable
 class TokenStore(Protocol):
-    """The tenants' tokens. None outlives its tenant."""
+    """The tenants' tokens. None outlives its tenant.
 
-    async def add_token(self, token: TokenRecord) -> None:
+    `audit` holds entries only where the store is an `AuditStore`.
+    """
+
+    async def add_token(self, token: TokenRecord, *, audit: Sequence[AuditEntry] = ()) -> None:
         """Record a new token, and forget those of its tenant that have expired when it is created.
 
         Raises:
@@ -57,8 +63,14 @@ class TokenStore(Protocol):
     ) -> Sequence[TokenRecord]:
         """At most `limit` tokens of a tenant in the order of their ids, from the first one beyond `after`."""
 
-    async def remove_token(self, tenant_id: str, token_id: str) -> bool:
-        """Forget a token; False if the tenant has none of that id."""
+    async def remove_token(self, tenant_id: str, token_id: str, *, audit: Sequence[AuditEntry] = ()) -> bool:
+        """Forget a token; False, and no entry, if the tenant has none of that id."""
+
+    async def exchange_token(self, token_id: str, successor: TokenRecord, *, audit: Sequence[AuditEntry] = ()) -> bool:
+        """Put `successor` in the place of its tenant's token; False, and no entry, if that is gone.
+
+        Of those who exchange one token at once, one succeeds.
+        """
 
     async def note_token_uses(self, uses: Mapping[str, datetime]) -> None:
         """Record when tokens were used, by their ids; where less than a minute has passed since, the old use stays."""

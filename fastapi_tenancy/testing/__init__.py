@@ -12,12 +12,24 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"{__name__}.{module}"
-        for module in ("cache", "domain_store", "loads", "manager", "resolver", "store", "token_store")
+        for module in (
+            "audit_store",
+            "cache",
+            "domain_store",
+            "idempotency_store",
+            "loads",
+            "manager",
+            "resolver",
+            "store",
+            "token_store",
+        )
     )
 )
 
+from .audit_store import AuditStoreContract
 from .cache import CacheContract
 from .domain_store import DomainStoreContract
+from .idempotency_store import IdempotencyStoreContract
 from .manager import ManagerContract, Note
 from .resolver import ResolverContract, request_scope
 from .store import TenantStoreContract
@@ -25,8 +37,10 @@ from .tenants import tenant_named
 from .token_store import TokenStoreContract
 
 __all__ = [
+    "AuditStoreContract",
     "CacheContract",
     "DomainStoreContract",
+    "IdempotencyStoreContract",
     "ManagerContract",
     "Note",
     "ResolverContract",

@@ -104,6 +104,13 @@ class TenantStoreContract(AsyncioContract):
         await store.add(tenant_named("acme", namespace="here"))
         assert await store.retained() == []
 
+    @pytest.mark.parametrize("keep_namespace", [True, False])
+    async def test_a_tenant_is_removed_once(self, store: TenantStore, keep_namespace: bool) -> None:
+        acme = tenant_named("acme", namespace="here")
+        await store.add(acme)
+        ends = await asyncio.gather(*(store.remove(acme, keep_namespace=keep_namespace) for _ in range(4)))
+        assert sorted(ends) == [False] * 3 + [True]
+
     async def test_a_kept_namespace_is_never_given_to_anybody_else(self, store: TenantStore) -> None:
         acme = tenant_named("acme", namespace="here", database_url="sqlite:///x.db")
         await store.add(acme)
@@ -138,3 +145,38 @@ class TenantStoreContract(AsyncioContract):
         await store.add(tenant_named("acme"))
         await store.add(tenant_named("globex", status=TenantStatus.SUSPENDED))
         assert [each.identifier for each in await store.page(10, None, TenantStatus.SUSPENDED)] == ["globex"]
+
+    async def test_a_page_can_be_of_those_that_hold_a_text(self, store: TenantStore) -> None:
+        names = {"acme": "Köln", "globex": "Hauptstraße", "initech": "σας \U0001f4bb", "stark": "Ström 100 %_\\/'"}
+        for identifier, name in names.items():
+            await store.add(tenant_named(identifier, name=name))
+        expected = {
+            "": ["acme", "globex", "initech", "stark"],
+            "ACM": ["acme"],
+            "ö": ["acme", "stark"],
+            "STRÖM": ["stark"],
+            "stro\u0308m": ["stark"],
+            "strom": [],
+            "strasse": ["globex"],
+            "ΣΑΣ": ["initech"],
+            "\U0001f4bb": ["initech"],
+            **{special: ["stark"] for special in ("%", "_", "\\", "/", "'")},
+            "\0": [],
+            "e\nk": [],
+        }
+        found = {q: [each.identifier for each in await store.page(10, None, None, q)] for q in expected}
+        assert found == expected
+
+    async def test_pages_of_a_search_join_to_all_that_it_finds(self, store: TenantStore) -> None:
+        for number in range(12):
+            await store.add(tenant_named(f"t{number:02}", name="Even" if number % 2 == 0 else "odd"))
+        first = [each.identifier for each in await store.page(4, None, TenantStatus.ACTIVE, "EVEN")]
+        second = [each.identifier for each in await store.page(4, first[-1], TenantStatus.ACTIVE, "EVEN")]
+        assert first + second == ["t00", "t02", "t04", "t06", "t08", "t10"]
+
+    async def test_a_search_finds_a_tenant_by_what_it_is_called_now(self, store: TenantStore) -> None:
+        acme = tenant_named("acme", name="before")
+        await store.add(acme)
+        await store.save(replace(acme, identifier="globex", name="afterwards"))
+        assert await store.page(10, None, None, "before") == await store.page(10, None, None, "acme") == []
+        assert [each.id for each in await store.page(10, None, None, "after")] == [acme.id]

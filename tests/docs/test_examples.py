@@ -9,8 +9,10 @@ postgresql://app:secret@localhost/app, a fresh database of the test server takes
 import argparse
 import ast
 import asyncio
+import contextlib
 import importlib
 import inspect
+import io
 import re
 import shlex
 import subprocess
@@ -25,6 +27,8 @@ from fastapi.testclient import TestClient
 from servers import drop_database, new_database, plain_role, rows_of
 from sqlalchemy import make_url
 from sqlmodel import SQLModel
+
+from fastapi_tenancy.__main__ import main as tenancy_command
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -145,6 +149,12 @@ class Reader:
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
         assert ended.returncode == 0, ended.stdout
 
+    def program(self, words: list[str], printed: str) -> None:
+        assert words[:2] == ["-m", "fastapi_tenancy"]
+        with contextlib.redirect_stdout(io.StringIO()) as output:
+            assert tenancy_command(words[2:]) == 0
+        assert output.getvalue().strip() == printed
+
     def make(self, words: list[str], _: str) -> None:
         assert words[0] in make_targets()
 
@@ -154,6 +164,7 @@ COMMANDS: dict[str, Callable[[Reader, list[str], str], None]] = {
     "export": Reader.export,
     "make": Reader.make,
     "pytest": Reader.pytest,
+    "python": Reader.program,
     "uvicorn": Reader.uvicorn,
 }
 

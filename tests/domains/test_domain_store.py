@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from servers import new_database
+from prepared_stores import new_store_database, put_store
 
 from fastapi_tenancy import (
     DomainStore,
@@ -19,9 +19,10 @@ def made_store(kind: str, folder: Path, request: pytest.FixtureRequest) -> Tenan
     if kind == "in memory":
         return InMemoryTenantStore()
     if kind == "sqlite":
+        put_store(folder / "store.db")
         return SQLAlchemyTenantStore(f"sqlite:///{folder}/store.db")
     server = request.getfixturevalue({"postgresql": "postgresql_url", "mariadb": "mysql_url"}[kind])
-    return SQLAlchemyTenantStore(new_database(server))
+    return SQLAlchemyTenantStore(new_store_database(server))
 
 
 class TestDomainStore(DomainStoreContract):

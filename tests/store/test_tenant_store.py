@@ -100,6 +100,7 @@ async def test_a_database_of_any_revision_is_brought_up_to_date_and_keeps_its_te
         engine.dispose()
         await store.open()
         assert await store.get(acme.id) == acme
+        assert await store.page(1, None, None, "ACM") == [acme]
         await store.close()
 
 
