@@ -4,11 +4,10 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
 
 from ..acts import Act, Acts
 from ..cache import ABSENT, InMemoryCache
@@ -25,27 +24,13 @@ from ..store import Domain, DomainStatus, DomainStore
 from ..store.domain import check_host, host_in, host_taken
 from ..tenant import Tenant
 from .domain_check import DNSChecker, DomainChecker
+from .finds_tenants import FindsTenants
 from .host_memory import Hosts
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 # Seconds. Workers that remember different primary hosts would send a browser to and fro for no longer than this.
 _REDIRECT_TTL = 1.0
-
-
-class FindsTenants(Protocol):
-    """What domains need of the tenants' directory."""
-
-    @property
-    def remembered_by_id(self) -> Callable[[str], Tenant | None]: ...
-
-    async def read(self, identifier: str) -> Tenant: ...
-
-    async def find_by_id(self, tenant_id: str) -> Tenant | None: ...
-
-    async def ask(self, question: Coroutine[Any, Any, T]) -> T: ...
 
 
 class MultitenantRouteManager:

@@ -12,7 +12,7 @@ from pydantic import SecretBytes
 from sqlalchemy import StaticPool, create_engine, insert, select
 
 from ...errors import NamespaceMissingError, TenantUnavailableError, WrongTenantKeyError
-from ...sqlite import BUSY_TIMEOUT, enter_wal
+from ...sqlite import BUSY_TIMEOUT
 from ...tenant import Tenant
 from ...urls import existing_sqlite, make_parent
 from ..ddl import MadeOnce
@@ -23,7 +23,7 @@ from ..profile import RootProfile
 from .addresses import Address
 from .base import taken
 from .sqlcipher import SALT_BYTES, connect, drivers, raw, salt_of, sqlcipher
-from .sqlite_file import draft_of_file, file_of, unlink
+from .sqlite_file import draft_of_file, file_of, in_wal, unlink
 
 _owner = owner_table()
 _OWNER = str(select(_owner.c.tenant_id))
@@ -68,13 +68,7 @@ class EncryptedFiles:
         """
         file = file_of(address)
         key = await asyncio.to_thread(_key_of, file, tenant, keys)
-        engines = EnginePair(self._engines, existing_sqlite(file), drivers=drivers(raw(key, tenant)))
-        try:
-            await enter_wal(engines.engine)
-        except BaseException:
-            await engines.dispose()
-            raise
-        return engines
+        return await in_wal(EnginePair(self._engines, existing_sqlite(file), drivers=drivers(raw(key, tenant))))
 
     async def drop(self, address: Address, tenant: Tenant) -> None:
         """As `Databases.drop`; it takes no key."""

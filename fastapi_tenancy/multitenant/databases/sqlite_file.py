@@ -56,13 +56,7 @@ class SQLiteFiles(Databases):
         owner = await asyncio.to_thread(_owner_of, file)
         if owner != tenant.id:
             raise NamespaceMissingError(f"{file} belongs to {owner or 'nobody'} and not to {tenant.id}; restore it")
-        engines = EnginePair(self._engines, existing_sqlite(file))
-        try:
-            await enter_wal(engines.engine)
-        except BaseException:
-            await engines.dispose()
-            raise
-        return engines
+        return await in_wal(EnginePair(self._engines, existing_sqlite(file)))
 
     async def drop(self, address: Address, tenant: Tenant) -> None:
         file = file_of(address)
@@ -88,6 +82,16 @@ class SQLiteFiles(Databases):
         engine.dispose()
         content[_FORMAT_VERSIONS] = _WAL
         return bytes(content)
+
+
+async def in_wal(engines: EnginePair) -> EnginePair:
+    """The engines of a file that is there, once its journal is a write-ahead log."""
+    try:
+        await enter_wal(engines.engine)
+    except BaseException:
+        await engines.dispose()
+        raise
+    return engines
 
 
 def _write(file: Path, content: bytes) -> None:

@@ -11,7 +11,7 @@ from ...bearer import digest_of
 from ...errors import ActorMissingError, InvalidTokenError
 from ...events import EventKind
 from ...store import TokenRecord, TokenStore
-from .base import FindsTenants
+from ..finds_tenants import FindsTenants
 from .formats import new_token_id, one_time_id, one_time_token, opaque_token
 from .issue import IssuedToken, checked_scopes
 

@@ -16,8 +16,8 @@ from ...settings import TenancySettings
 from ...store import TokenRecord, TokenStore
 from ...store.token import LAST_USE_EVERY, is_token_id
 from ...tenant import Tenant
+from ..finds_tenants import FindsTenants
 from ..keys import GivenKey, TenantKeys, needs_key
-from .base import FindsTenants
 from .formats import TokenFormats, carried_by, new_token_id, opaque_token
 from .impersonation import Impersonations
 from .issue import IssuedToken, TokenPage, checked_scopes

@@ -1,9 +1,9 @@
-"""What tokens need of the tenants' directory."""
+"""What domains and tokens need of the tenants' directory."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
-from ...tenant import Tenant
+from ..tenant import Tenant
 
 T = TypeVar("T")
 
