@@ -22,8 +22,8 @@ class Refused(Exception):
 
 
 @pytest.mark.parametrize("dependency", [TenantSession, TenantTransaction])
-async def test_an_http_exception_passes_through(tenancy: Tenancy, dependency: type) -> None:
-    app = make_app(tenancy)
+async def test_an_http_exception_passes_through(on_sqlite: Tenancy, dependency: type) -> None:
+    app = make_app(on_sqlite)
 
     @app.get("/gone")
     async def gone(session: dependency) -> None:
@@ -33,12 +33,12 @@ async def test_an_http_exception_passes_through(tenancy: Tenancy, dependency: ty
     async with client_of(app) as client:
         answer = await client.get("/gone", headers=named("acme"))
     assert (answer.status_code, answer.json(), answer.headers["x-why"]) == (410, {"detail": "gone"}, "test")
-    assert await read_notes(tenancy, "acme") == []
+    assert await read_notes(on_sqlite, "acme") == []
 
 
 @pytest.mark.parametrize("dependency", [TenantSession, TenantTransaction])
-async def test_an_exception_of_the_application_passes_through(tenancy: Tenancy, dependency: type) -> None:
-    app = make_app(tenancy)
+async def test_an_exception_of_the_application_passes_through(on_sqlite: Tenancy, dependency: type) -> None:
+    app = make_app(on_sqlite)
 
     @app.exception_handler(Refused)
     async def refused(request, error):
@@ -109,10 +109,8 @@ async def test_objects_can_be_returned_after_the_commit(tenancy: Tenancy) -> Non
         assert (await client.post("/returned", headers=named("acme"))).json() == {"text": "kept"}
 
 
-async def test_the_profile_overlays_the_defaults_with_the_tenants_settings(
-    tmp_path: Path, place: dict[str, Any]
-) -> None:
-    tenancy = make_tenancy(tmp_path, **place, default_settings={"plan": "free", "seats": 3})
+async def test_the_profile_overlays_the_defaults_with_the_tenants_settings(tmp_path: Path, manager_type: str) -> None:
+    tenancy = make_tenancy(tmp_path, manager_type=manager_type, default_settings={"plan": "free", "seats": 3})
     app = make_app(tenancy)
 
     @app.get("/settings")

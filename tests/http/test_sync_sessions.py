@@ -43,8 +43,8 @@ async def test_a_thread_sees_what_a_coroutine_wrote_and_the_other_way_round(tena
 
 
 @pytest.mark.parametrize("dependency", [TenantSyncSession, TenantSyncTransaction])
-async def test_an_http_exception_passes_through_and_undoes(tenancy: Tenancy, dependency: type) -> None:
-    app = make_app(tenancy)
+async def test_an_http_exception_passes_through_and_undoes(on_sqlite: Tenancy, dependency: type) -> None:
+    app = make_app(on_sqlite)
 
     @app.get("/gone")
     def gone(session: dependency) -> None:
@@ -54,7 +54,7 @@ async def test_an_http_exception_passes_through_and_undoes(tenancy: Tenancy, dep
 
     async with client_of(app) as client:
         assert (await client.get("/gone", headers=named("acme"))).status_code == 410
-    assert await read_notes(tenancy, "acme") == []
+    assert await read_notes(on_sqlite, "acme") == []
 
 
 async def test_a_session_never_commits_by_itself(tenancy: Tenancy) -> None:

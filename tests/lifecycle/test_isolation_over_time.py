@@ -91,19 +91,19 @@ async def test_of_20_creations_of_one_identifier_one_wins(tenancy: Tenancy) -> N
     assert len((await tenancy.list_tenants()).items) == 3
 
 
-async def test_of_two_updates_from_one_version_one_is_refused(tenancy: Tenancy) -> None:
-    before = await tenancy.get_tenant("acme")
-    await tenancy.update_tenant("acme", name="first", version=before.version)
+async def test_of_two_updates_from_one_version_one_is_refused(on_sqlite: Tenancy) -> None:
+    before = await on_sqlite.get_tenant("acme")
+    await on_sqlite.update_tenant("acme", name="first", version=before.version)
     with pytest.raises(TenantConflictError):
-        await tenancy.update_tenant("acme", name="second", version=before.version)
-    assert (await tenancy.get_tenant("acme")).name == "first"
+        await on_sqlite.update_tenant("acme", name="second", version=before.version)
+    assert (await on_sqlite.get_tenant("acme")).name == "first"
 
 
-async def test_suspending_and_activating_twice_is_no_error(tenancy: Tenancy) -> None:
-    assert (await tenancy.suspend_tenant("acme")).status is TenantStatus.SUSPENDED
-    assert (await tenancy.suspend_tenant("acme")).status is TenantStatus.SUSPENDED
-    assert (await tenancy.activate_tenant("acme")).status is TenantStatus.ACTIVE
-    assert (await tenancy.activate_tenant("acme")).status is TenantStatus.ACTIVE
+async def test_suspending_and_activating_twice_is_no_error(on_sqlite: Tenancy) -> None:
+    assert (await on_sqlite.suspend_tenant("acme")).status is TenantStatus.SUSPENDED
+    assert (await on_sqlite.suspend_tenant("acme")).status is TenantStatus.SUSPENDED
+    assert (await on_sqlite.activate_tenant("acme")).status is TenantStatus.ACTIVE
+    assert (await on_sqlite.activate_tenant("acme")).status is TenantStatus.ACTIVE
 
 
 async def test_a_suspended_tenant_keeps_its_rows(tenancy: Tenancy) -> None:
@@ -134,17 +134,17 @@ async def test_what_cannot_be_stored_is_refused(on_sqlite: Tenancy, given: dict[
         await tenancy.update_tenant("acme", **given)
 
 
-async def test_pages_lead_from_one_to_the_next(tenancy: Tenancy) -> None:
-    first = await tenancy.list_tenants(limit=1)
-    second = await tenancy.list_tenants(limit=1, after=first.next)
+async def test_pages_lead_from_one_to_the_next(on_sqlite: Tenancy) -> None:
+    first = await on_sqlite.list_tenants(limit=1)
+    second = await on_sqlite.list_tenants(limit=1, after=first.next)
     assert [page.items[0].identifier for page in (first, second)] == ["acme", "globex"]
     assert (first.next, second.next) == ("acme", None)
     with pytest.raises(ValueError, match="limit"):
-        await tenancy.list_tenants(limit=0)
+        await on_sqlite.list_tenants(limit=0)
 
 
-async def test_settings_are_read_only(tenancy: Tenancy) -> None:
-    tenant = await tenancy.create_tenant("new", settings={"inner": {"list": [1]}})
+async def test_settings_are_read_only(on_sqlite: Tenancy) -> None:
+    tenant = await on_sqlite.create_tenant("new", settings={"inner": {"list": [1]}})
     with pytest.raises(TypeError):
         tenant.settings["inner"]["list"] = []
     with pytest.raises(AttributeError):

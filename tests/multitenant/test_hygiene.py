@@ -44,12 +44,14 @@ TRACES = {
 }
 
 
-@pytest.fixture(params=["basic", "shared-profile"])
-async def one_connection(request: pytest.FixtureRequest, tmp_path: Path, postgresql_url: str) -> AsyncIterator[Tenancy]:
+@pytest.fixture(scope="module", params=["basic", "shared-profile"])
+async def one_connection(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, postgresql_url: str
+) -> AsyncIterator[Tenancy]:
     """A tenancy on PostgreSQL whose tenants have one connection, which in `shared-profile` passes between them."""
     url = new_database(postgresql_url)
     async with make_tenancy(
-        tmp_path, database_url=url, manager_type=request.param, pool_size=1, max_overflow=0
+        tmp_path_factory.mktemp("hygiene"), database_url=url, manager_type=request.param, pool_size=1, max_overflow=0
     ) as tenancy:
         await tenancy.create_tenant("acme")
         await tenancy.create_tenant("globex")

@@ -10,12 +10,13 @@ from sqlalchemy import URL, NullPool, make_url, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 
-def new_database(server_url: str) -> str:
-    """The URL of an empty database of its own."""
+def new_database(server_url: str, template: str | None = None) -> str:
+    """The URL of a database of its own: an empty one, or a copy of another on the same PostgreSQL."""
     url, name = make_url(server_url), f"test_{uuid4().hex}"
     # Where nothing is flushed to disk, copying the files takes half as long as logging the copy.
     how = " STRATEGY FILE_COPY" if url.get_backend_name() == "postgresql" else ""
-    _execute(url, f"CREATE DATABASE {name}{how}")
+    of = "" if template is None else f" TEMPLATE {template}"
+    _execute(url, f"CREATE DATABASE {name}{of}{how}")
     return _text(url.set(database=name))
 
 
