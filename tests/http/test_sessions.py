@@ -149,8 +149,9 @@ async def test_two_requests_of_one_tenant_never_share_a_connection(tenancy: Tena
         assert raw[0].driver_connection is not raw[1].driver_connection
 
 
+@pytest.mark.parametrize("place", ["sqlite-basic", "postgresql-basic", "mariadb-basic"], indirect=True)
 async def test_work_beyond_the_pool_gets_a_503_and_not_a_drivers_error(tmp_path: Path, place: dict[str, Any]) -> None:
-    tenancy = make_tenancy(tmp_path, **place, pool_size=1, max_overflow=0, pool_timeout=0.3)
+    tenancy = make_tenancy(tmp_path, **place, pool_size=1, max_overflow=0, pool_timeout=0.6)
     async with running(make_app(tenancy)) as client:
         await tenancy.create_tenant("acme")
         async with tenancy.use("acme") as profile, profile.session() as busy:

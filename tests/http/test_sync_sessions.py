@@ -159,8 +159,9 @@ async def test_sqlmodels_session_class_works(tmp_path: Path, place: dict[str, An
             assert (await client.post(f"/heroes?name={tenant}", headers=named(tenant))).json() == [tenant]
 
 
+@pytest.mark.parametrize("place", ["sqlite-basic", "postgresql-basic", "mariadb-schema"], indirect=True)
 async def test_work_beyond_the_pool_gets_a_503(tmp_path: Path, place: dict[str, Any]) -> None:
-    async with make_tenancy(tmp_path, **place, pool_size=1, max_overflow=0, pool_timeout=0.3) as tenancy:
+    async with make_tenancy(tmp_path, **place, pool_size=1, max_overflow=0, pool_timeout=0.6) as tenancy:
         await tenancy.create_tenant("acme")
         async with tenancy.use("acme") as profile:
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from servers import new_database
 from sqlalchemy import MetaData, Table, create_engine, insert, inspect, text
@@ -136,11 +136,12 @@ JSON_VALUES = st.recursive(
 )
 
 
+@settings(max_examples=40)  # each makes a store
 @given(st.dictionaries(st.text(), JSON_VALUES, max_size=4))
-async def test_any_settings_come_back_unchanged(settings: dict[str, object]) -> None:
+async def test_any_settings_come_back_unchanged(values: dict[str, object]) -> None:
     store = SQLAlchemyTenantStore("sqlite://")
     await store.open()
-    acme = tenant_named("acme", settings=settings)
+    acme = tenant_named("acme", settings=values)
     await store.add(acme)
     assert await store.get(acme.id) == acme
     await store.close()
