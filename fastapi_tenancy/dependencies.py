@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
-from .errors import ConfigurationError, TenantNotSpecifiedError
+from .errors import TenantNotSpecifiedError, middleware_missing
 from .multitenant import Profile
 from .multitenant.keys import GivenKey, needs_key
 from .tenant import Tenant
@@ -29,9 +29,7 @@ async def optional_tenant(connection: HTTPConnection) -> Tenant | None:
     try:
         return cast("Tenant | None", connection.scope["state"]["tenant"])
     except KeyError:
-        raise ConfigurationError(
-            "no TenancyMiddleware is installed; add app.add_middleware(TenancyMiddleware, tenancy=tenancy)"
-        ) from None
+        raise middleware_missing() from None
 
 
 # Asked anew each time, since `central_route` hides the tenant from what runs after it.

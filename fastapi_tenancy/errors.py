@@ -19,6 +19,12 @@ class ConfigurationError(TenancyError, ValueError):
     """The application is set up in a way that cannot work."""
 
 
+def middleware_missing() -> ConfigurationError:
+    return ConfigurationError(
+        "no TenancyMiddleware is installed; add app.add_middleware(TenancyMiddleware, tenancy=tenancy)"
+    )
+
+
 class IsolationError(TenancyError):
     """A statement or a setting could reach another tenant's rows, so it was refused before it ran."""
 

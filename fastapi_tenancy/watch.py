@@ -13,11 +13,11 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from .directory import TenantDirectory
 from .errors import (
-    ConfigurationError,
     TenantNotFoundError,
     TenantNotSpecifiedError,
     TenantSuspendedError,
     TenantUnavailableError,
+    middleware_missing,
 )
 from .settings import TenancySettings
 from .store import TenantStore
@@ -247,9 +247,7 @@ async def _while_active(watch: TenantWatch, tenant: Tenant, source: AsyncIterabl
 def _served(connection: HTTPConnection) -> tuple[TenantWatch, Tenant]:
     state: dict[str, Any] = connection.scope.get("state", {})
     if "tenancy" not in state:
-        raise ConfigurationError(
-            "no TenancyMiddleware is installed; add app.add_middleware(TenancyMiddleware, tenancy=tenancy)"
-        )
+        raise middleware_missing()
     tenancy: _HasWatch = state["tenancy"]
     tenant: Tenant | None = state["tenant"]
     if tenant is None:
