@@ -45,6 +45,10 @@ class Tenant:
         key_record: what is stored of its key, as `multitenant.keys` reads it; None for a tenant without a key.
         encrypted: whether its data are encrypted with its key.
         namespace: the name that was taken for its data when it was created, unique among all tenants.
+        revision: of its tables when they were created or migrated last, as Alembic names it; None where no migrations
+            are kept.
+        work: what is being done with its data as a whole; None for nothing.
+        work_until: until when that is so, unless whoever does it is heard of again; UTC.
         version: counts the changes; a writer that read an older version is refused.
         created_at: UTC.
         updated_at: UTC.
@@ -63,6 +67,9 @@ class Tenant:
     key_record: str | None = field(default=None, repr=False)
     encrypted: bool = False
     namespace: str | None = None
+    revision: str | None = None
+    work: Literal["migration", "move"] | None = None
+    work_until: datetime | None = None
     version: int = 1
 
     def __post_init__(self) -> None:

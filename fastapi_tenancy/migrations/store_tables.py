@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Callable
+from typing import Any
 
 from sqlalchemy import (
     JSON,
@@ -142,6 +143,62 @@ def _add_administration(connection: Connection) -> None:
     _fill_searched(connection)
 
 
+def _add_fleet(connection: Connection) -> None:
+    moment = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+    for column in (
+        Column("revision", String(255)),
+        Column("work", String(16)),
+        Column("work_holder", String(32)),
+        Column("work_until", moment),
+    ):
+        definition = CreateColumn(column).compile(dialect=connection.dialect)
+        connection.exec_driver_sql(f"ALTER TABLE tenancy_tenants ADD COLUMN {definition}")
+    then = MetaData()
+    any_text: dict[str, Any] = {"mysql_charset": "utf8mb4", "mariadb_charset": "utf8mb4"}
+    Table("tenancy_tenants", then, Column("id", String(32), primary_key=True))  # there already; what is referred to
+    Table(
+        "tenancy_migrations",
+        then,
+        Column("id", Integer, primary_key=True),
+        Column("run_id", String(32), nullable=False),
+        Column("tenant_id", String(32), ForeignKey("tenancy_tenants.id", ondelete="CASCADE"), nullable=False),
+        Column("from_revision", String(255)),
+        Column("to_revision", String(255), nullable=False),
+        Column("started_at", moment, nullable=False),
+        Column("finished_at", moment),
+        Column("error", Text),
+        Index("tenancy_migrations_of_tenant", "tenant_id", "id"),
+        **any_text,
+    )
+    Table(
+        "tenancy_pending",
+        then,
+        Column("id", String(32), primary_key=True),
+        Column("namespace", String(512), nullable=False, unique=True),
+        Column("manager_type", String(255)),
+        Column("revision", String(255)),
+        Column("is_ready", Boolean, nullable=False),
+        Column("updated_at", moment, nullable=False),
+        Index("tenancy_pending_ready", "is_ready", "id"),
+        **any_text,
+    )
+    Table(
+        "tenancy_moves",
+        then,
+        Column("tenant_id", String(32), ForeignKey("tenancy_tenants.id", ondelete="CASCADE"), primary_key=True),
+        Column("phase", String(16), nullable=False),
+        Column("manager_type", String(255)),
+        Column("database_url", Text),
+        Column("namespace", String(512), nullable=False, unique=True),
+        Column("encrypted", Boolean, nullable=False),
+        Column("details", JSON, nullable=False),
+        Column("started_at", moment, nullable=False),
+        Column("updated_at", moment, nullable=False),
+        **any_text,
+    )
+    then.create_all(connection)
+
+
 def _fill_searched(connection: Connection) -> None:
     names = ("id", "identifier", "name", "searched")
     tenants = Table("tenancy_tenants", MetaData(), *(Column(name, Text) for name in names))
@@ -160,6 +217,7 @@ _STEPS: tuple[Callable[[Connection], None], ...] = (
     _create_domains,
     _create_tokens,
     _add_administration,
+    _add_fleet,
 )
 
 HEAD = len(_STEPS)

@@ -17,6 +17,7 @@ from ..tenant import Tenant
 from .cache import ProfileCache
 from .keys import GivenKey, needs_key
 from .profile import Profile, RootProfile
+from .tables import TenantTables
 
 
 class BaseMultitenantManager(ABC):
@@ -125,6 +126,19 @@ class BaseMultitenantManager(ABC):
         """Encrypt with `new` what one of `keys` opens. After a failure or a kill, calling it again ends the work."""
         raise _cannot_encrypt(tenant)
 
+    async def tables(self, tenant: Tenant, key: SecretBytes | None = None) -> TenantTables:
+        """Where the tenant's tables are; `key` is that of a tenant whose key is not stored.
+
+        Raises:
+            ConfigurationError: this manager does not tell.
+            TenantKeyMissingError: they are encrypted, and `key` is missing or wrong.
+            NamespaceMissingError: they are not where they should be.
+        """
+        raise ConfigurationError(
+            f"{type(self).__name__} does not tell where the tables of {tenant.identifier!r} are; give it a method "
+            "tables()"
+        )
+
     async def open(self) -> None:  # noqa: B027 - a manager may have nothing to connect
         """Connect what all tenants share; called when the application starts."""
 
@@ -200,19 +214,26 @@ class BaseMultitenantManager(ABC):
         """The deployment's `default_settings`, overlaid by the tenant's own."""
         return MappingProxyType({**self.root_profile.settings.default_settings, **tenant.settings})
 
+    def check_namespace(self, tenant: Tenant) -> None:
+        """Look whether the settings still lead to where the tenant's data was created.
+
+        Raises:
+            NamespaceMissingError: a changed setting would show the tenant an empty place, and let it write there.
+        """
+        expected = self.namespace(tenant)
+        if tenant.namespace != expected:
+            raise NamespaceMissingError(
+                f"the data of tenant {tenant.identifier!r} was created as {tenant.namespace!r}, and the settings now "
+                f"lead to {expected!r}; restore manager_type, or set the tenant's own"
+            )
+
     def _tell(self, kind: EventKind, profile: Profile) -> None:
         events = self.root_profile.events
         if events.is_heard(kind):
             events.tell_soon(TenancyEvent(kind=kind, tenant=profile.tenant, at=datetime.now(UTC)))
 
     async def _open_recorded(self, tenant: Tenant, key: SecretBytes | None) -> Profile:
-        expected = self.namespace(tenant)
-        if tenant.namespace != expected:
-            # Else a changed setting would show the tenant an empty place, and let it write there.
-            raise NamespaceMissingError(
-                f"the data of tenant {tenant.identifier!r} was created as {tenant.namespace!r}, and the settings now "
-                f"lead to {expected!r}; restore manager_type, or set the tenant's own"
-            )
+        self.check_namespace(tenant)
         if tenant.encrypted:
             profile = await self.open_encrypted(tenant, self.root_profile.keys.own(tenant, key))
         else:

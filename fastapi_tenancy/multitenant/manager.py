@@ -1,5 +1,6 @@
 """The `basic` manager: every tenant has a database of its own, opened while it is in use."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -7,14 +8,16 @@ from typing import Any
 from pydantic import SecretBytes
 
 from ..tenant import Tenant
-from ..urls import is_sqlite
+from ..urls import existing_sqlite, is_sqlite, synchronous
 from .base import BaseMultitenantManager
 from .databases import DATABASES, Address, Addresses, Databases, EncryptedFiles, uninterrupted
+from .databases.sqlite_file import file_of
 from .engine_pair import EnginePair
 from .hygiene import leave_nothing
 from .isolation import stamped_sessionmaker
 from .isolation.sessions import AnyEngine, sync_engine
 from .profile import Profile, RootProfile, Threads
+from .tables import TenantTables
 
 
 class MultitenantManager(BaseMultitenantManager):
@@ -61,6 +64,15 @@ class MultitenantManager(BaseMultitenantManager):
         await self._profiles.retire(tenant.id, timeout=self.root_profile.settings.shutdown_timeout)
         await uninterrupted(self._encrypted.rekey(self._addresses.of(tenant), tenant, keys, new))
         self._profiles.remove(tenant.id)  # it may have been opened meanwhile, and can read nothing any more
+
+    async def tables(self, tenant: Tenant, key: SecretBytes | None = None) -> TenantTables:
+        address = self._addresses.of(tenant)
+        if tenant.encrypted:
+            keys = self.root_profile.keys.own(tenant, key)
+            cipher = await asyncio.to_thread(self._encrypted.cipher, address, tenant, keys)
+            return TenantTables(synchronous(existing_sqlite(file_of(address))), cipher=cipher)
+        url = existing_sqlite(file_of(address)) if is_sqlite(address.url) else address.admin
+        return TenantTables(synchronous(url))
 
     def _profile(self, tenant: Tenant, engines: EnginePair) -> Profile:
         sessionmaker = partial(self._sessionmaker, tenant)

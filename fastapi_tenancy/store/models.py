@@ -46,6 +46,54 @@ tenants = Table(
     Column("key_management_mode", String(16), nullable=False),
     Column("key_record", Text),
     Column("encrypted", Boolean, nullable=False),
+    Column("revision", String(255)),
+    Column("work", String(16)),
+    Column("work_holder", String(32)),
+    Column("work_until", _moment),
+    **_any_text,
+)
+
+migrations = Table(
+    "tenancy_migrations",
+    store_metadata,
+    Column("id", Integer, primary_key=True),  # in the order of writing
+    Column("run_id", String(32), nullable=False),
+    Column("tenant_id", String(32), ForeignKey("tenancy_tenants.id", ondelete="CASCADE"), nullable=False),
+    Column("from_revision", String(255)),
+    Column("to_revision", String(255), nullable=False),
+    Column("started_at", _moment, nullable=False),
+    Column("finished_at", _moment),  # NULL: it goes on, or died
+    Column("error", Text),
+    Index("tenancy_migrations_of_tenant", "tenant_id", "id"),
+    **_any_text,
+)
+
+pending = Table(
+    "tenancy_pending",
+    store_metadata,
+    Column("id", String(32), primary_key=True),  # of the tenant that it is to become
+    Column("namespace", String(512), nullable=False, unique=True),
+    Column("manager_type", String(255)),
+    Column("revision", String(255)),
+    Column("is_ready", Boolean, nullable=False),
+    Column("updated_at", _moment, nullable=False),
+    Index("tenancy_pending_ready", "is_ready", "id"),
+    **_any_text,
+)
+
+moves = Table(
+    "tenancy_moves",
+    store_metadata,
+    Column("tenant_id", String(32), ForeignKey("tenancy_tenants.id", ondelete="CASCADE"), primary_key=True),
+    Column("phase", String(16), nullable=False),
+    # The other place: where the tenant is to go, and once it is there, where it was.
+    Column("manager_type", String(255)),
+    Column("database_url", Text),
+    Column("namespace", String(512), nullable=False, unique=True),
+    Column("encrypted", Boolean, nullable=False),
+    Column("details", JSON, nullable=False),
+    Column("started_at", _moment, nullable=False),
+    Column("updated_at", _moment, nullable=False),
     **_any_text,
 )
 

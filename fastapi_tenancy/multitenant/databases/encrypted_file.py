@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from pydantic import SecretBytes
+from pydantic import SecretBytes, SecretStr
 from sqlalchemy import StaticPool, create_engine, insert, select
 
 from ...errors import NamespaceMissingError, TenantUnavailableError, WrongTenantKeyError
@@ -69,6 +69,10 @@ class EncryptedFiles:
         file = file_of(address)
         key = await asyncio.to_thread(_key_of, file, tenant, keys)
         return await in_wal(EnginePair(self._engines, existing_sqlite(file), drivers=drivers(raw(key, tenant))))
+
+    def cipher(self, address: Address, tenant: Tenant, keys: Sequence[SecretBytes]) -> SecretStr:
+        """What opens the file, as `sqlcipher.drivers` takes it; raises as `open` does."""
+        return SecretStr(raw(_key_of(file_of(address), tenant, keys), tenant))
 
     async def drop(self, address: Address, tenant: Tenant) -> None:
         """As `Databases.drop`; it takes no key."""

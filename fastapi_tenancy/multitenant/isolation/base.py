@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ...settings import TenancySettings
 from ...tenant import Tenant
+from ..tables import TenantTables
 from .sessions import AnyEngine
 
 
@@ -66,6 +67,10 @@ class Isolation(ABC):
         Raises:
             NamespaceExistsError: what is there is not the tenant's; it was not touched.
         """
+
+    def tables(self, url: URL, tenant: Tenant) -> TenantTables:
+        """The tenant's tables in the deployment's database, which `url` reaches from a thread."""
+        return TenantTables(url, rows_of=tenant.id)
 
     def check(self, connection: Connection, tenant: Tenant) -> None:  # noqa: B027 - as above
         """Look whether the tenant's place is there, before its profile is opened.

@@ -16,6 +16,7 @@ from ...settings import TenancySettings
 from ...tenant import Tenant
 from .. import ddl
 from ..owner import mark, owner_of, owner_table
+from ..tables import TenantTables
 from .armed import arm
 from .base import Isolation
 from .places import Places, schema_named
@@ -114,6 +115,12 @@ class SchemaIsolation(Isolation):
             if exists:
                 self._is_complete(connection, tenant)
                 self._server.drop(connection, schema)
+
+    def tables(self, url: URL, tenant: Tenant) -> TenantTables:
+        schema = schema_named(tenant.id)
+        if self._server.backend != "postgresql":
+            return TenantTables(url.set(database=schema))
+        return TenantTables(url, schema=schema, search_path=_path(schema, self._settings.extensions_schema))
 
     def check(self, connection: Connection, tenant: Tenant) -> None:
         schema = schema_named(tenant.id)
