@@ -50,6 +50,7 @@ from .errors import (
     WrongTenantKeyError,
 )
 from .events import EventKind, TenancyEvent
+from .fleet import Outcome
 from .limits import Limit, TenantLimits
 from .middleware import TenancyMiddleware
 from .multitenant import (
@@ -143,6 +144,7 @@ __all__ = [
     "NamespaceExistsError",
     "NamespaceMissingError",
     "OptionalTenant",
+    "Outcome",
     "PathResolver",
     "Profile",
     "QueryResolver",

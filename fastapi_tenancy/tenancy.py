@@ -14,13 +14,13 @@ from starlette.applications import Starlette
 from starlette.types import Scope
 
 from .acts import Acts
-from .administration import Administration
 from .audit import AuditSink
 from .background import Background
 from .context import tenant_scope
 from .directory import TenantDirectory, require_active
 from .errors import ConfigurationError, TenantUnavailableError
 from .events import LISTENER_TIMEOUT, EventKind, L
+from .fleet import Fleet
 from .lifecycle import TenantLifecycle
 from .limits import LimitGate, TenantLimits
 from .multitenant import (
@@ -59,7 +59,7 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Tenancy(Administration):
+class Tenancy(Fleet):
     """All tenants of an application.
 
     Args:

@@ -21,6 +21,7 @@ ORDER = (
     "route_kinds token_scopes",
     "openapi",
     "administration",
+    "fleet",
     "tenancy",
     "__init__",
     "testing __main__",
