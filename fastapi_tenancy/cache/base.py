@@ -149,7 +149,7 @@ class CacheKeyLock:
         if self._load is None or self._load.loader is not self:
             raise CacheError(f"this lock does not load {self.key!r}; enter it with: async with cache.acquire(key)")
         self._finish(value)
-        await self._loads.store(self._load, value, functools.partial(self.cache.set, self.key, value, ttl))
+        await self._loads.store(self._load, value, functools.partial(self._keep, value, ttl))
 
     def release(self) -> None:
         """End this lock's load; without a result, the first that waits loads in its place."""
@@ -177,10 +177,18 @@ class CacheKeyLock:
                 self._loads.hand_on(load)  # a change came as we looked: load together with those who come after it
 
     async def _look_up(self, load: Load) -> None:
-        value = await self.cache.get(self.key, ABSENT)
+        value = await self._find()
         if value is not ABSENT and not self.done:
             self._finish(value)
             self._loads.finish(load, value)
+
+    def _find(self) -> Awaitable[Any]:
+        """What the cache has, or `ABSENT` once this lock may load it."""
+        return self.cache.get(self.key, ABSENT)
+
+    def _keep(self, value: Any, ttl: float | None) -> Awaitable[None]:
+        """Put into the cache what this lock has loaded."""
+        return self.cache.set(self.key, value, ttl)
 
     def _end(self, error: BaseException | None) -> None:
         if not self.done:
