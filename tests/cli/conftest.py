@@ -1,0 +1,45 @@
+"""An application in the current folder."""
+
+import asyncio
+import sys
+from pathlib import Path
+from shutil import copytree
+
+import pytest
+from cli.cli_support import APPLICATION, Shop
+from prepared_stores import put_store
+from support import make_tenancy
+
+
+async def _make_tenants(folder: Path) -> None:
+    async with make_tenancy(folder) as tenancy:
+        for identifier in ("acme", "globex", "sleepy"):
+            await tenancy.create_tenant(identifier)
+        await tenancy.suspend_tenant("sleepy")
+
+
+@pytest.fixture(scope="session")
+def folder_with_tenants(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tenants")
+    asyncio.run(_make_tenants(folder))
+    return folder
+
+
+@pytest.fixture
+def tenants(folder_with_tenants: Path, shop: Shop) -> Shop:
+    """The application with acme and globex, and sleepy, who is suspended."""
+    copytree(folder_with_tenants, shop.folder, dirs_exist_ok=True)
+    return shop
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    """The application without tenants."""
+    put_store(tmp_path / "tenancy.db")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if each])
+    for name in ("shop", "jobs", "broken"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    shop = Shop(tmp_path)
+    shop.write("shop", APPLICATION)
+    return shop
