@@ -23,7 +23,7 @@ def init(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Made, and has to be empty.", show_default=False)],
 ) -> None:
     """Write an Alembic folder ready for tenants, for TenancySettings.migrations to name."""
-    _ = call.tenancy  # a wrong reference is not written into a file
+    # The application is not loaded: where its settings name the folder already, it could not be.
     write_folder(folder, str(call.where))
     call.answer(
         {"folder": str(folder)},
