@@ -6,14 +6,17 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, S
 from contextlib import suppress
 from dataclasses import fields, replace
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 from uuid import uuid4
 
+from pydantic import SecretBytes
 from sqlalchemy.exc import SQLAlchemyError
 
-from .acts import Acts
+from .acts import Act, Acts
 from .audit import AuditEntry
 from .cache import ABSENT
+from .claims import Claims
 from .directory import TenantDirectory
 from .errors import (
     NamespaceExistsError,
@@ -23,11 +26,13 @@ from .errors import (
     TenantNotFoundError,
 )
 from .events import EventKind
-from .multitenant import BaseMultitenantManager, MultitenantManagerProvider
+from .multitenant import BaseMultitenantManager, MultitenantManagerProvider, Seeds
 from .multitenant.keys import GivenKey, KeyManagementMode
 from .tenant import Tenant, TenantStatus
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # A creation that has not been heard of for so long died with its process; the next call takes over.
 PROVISIONING_LEASE = timedelta(seconds=10)
@@ -46,17 +51,28 @@ _POLL = 0.05  # seconds between two looks at somebody else's creation
 # Called with a tenant whose identifier is taken, before its data are created.
 OnReserved = Callable[[Tenant], Awaitable[None]]
 
+# Called with a tenant whose tables are there, and its key, before it is active: writes its first rows.
+Fill = Callable[[Tenant, SecretBytes | None], Awaitable[None]]
+
 
 class TenantLifecycle:
     """`provisioning` → `active` ⇄ `suspended` → `deleting` → gone."""
 
     def __init__(
-        self, directory: TenantDirectory, provider: MultitenantManagerProvider, now: Callable[[], datetime], acts: Acts
+        self,
+        directory: TenantDirectory,
+        provider: MultitenantManagerProvider,
+        now: Callable[[], datetime],
+        acts: Acts,
+        claims: Claims,
+        seeds: Seeds,
     ) -> None:
         self._directory = directory
         self._provider = provider
         self._now = now
         self._acts = acts
+        self._claims = claims
+        self._seeds = seeds
 
     async def create(
         self,
@@ -65,29 +81,43 @@ class TenantLifecycle:
         *,
         key: GivenKey | None = None,
         encrypted: bool | None = None,
+        fill: Fill | None = None,
+        told: Mapping[EventKind, Mapping[str, Any]] | None = None,
     ) -> Tenant:
+        """As `Administration.create_tenant`; with `fill` in the place of the seeds, and `told` of the act besides."""
         manager = self._provider.for_tenant(draft)
         tenant, own = manager.with_key(await manager.place(draft), key, encrypted)
         kinds = {
             EventKind.PROVISIONED: {},
             EventKind.CREATED: {"name": tenant.name, "settings": sorted(tenant.settings)},
+            **(told or {}),
         }
         await self._acts.act(kinds, tenant).ask()
-        await self._reserve(tenant)
+        if not (on_reserved or fill or self._seeds):  # else there is something to do between the claim and the end
+            active = replace(tenant, status=TenantStatus.ACTIVE)
+            act = self._acts.act(kinds, active)
+            if (created := await self._claim(manager, active, act.entries)) is not None:
+                return await _told(created, act)
+            claimed = None
+        else:
+            claimed = None if fill else await self._claim(manager, tenant)
+        if claimed is None:
+            await self._reserve(tenant, partial(self._directory.add, tenant))
+        tenant = claimed or tenant
         try:
             if on_reserved is not None:
                 await on_reserved(tenant)
-            tenant = await self._while_alive(tenant, manager.provision(tenant, own))
-            active = replace(tenant, status=TenantStatus.ACTIVE)
+            revision = tenant.revision if claimed else await manager.revision(tenant)
+            making = self._make(manager, tenant, own, fill, has_place=claimed is not None)
+            tenant = await self._while_alive(tenant, making)
+            active = replace(tenant, status=TenantStatus.ACTIVE, revision=revision)
             act = self._acts.act(kinds, active)
             created = await self._directory.change(tenant, active, audit=act.entries)
         except BaseException:
             # Also when cancelled: the caller is gone, and nothing may be left that looks like a tenant.
             await asyncio.shield(self._discard_quietly(manager, tenant))
             raise
-        logger.info("tenant created", extra={"tenant": tenant.id})
-        await act.done(created)
-        return created
+        return await _told(created, act)
 
     def draft(
         self,
@@ -145,6 +175,32 @@ class TenantLifecycle:
         if removed:  # else somebody else was faster
             await act.done()
 
+    async def _claim(
+        self, manager: BaseMultitenantManager, tenant: Tenant, audit: Sequence[AuditEntry] = ()
+    ) -> Tenant | None:
+        """The tenant in a place that was made ahead; None where there is none that fits it."""
+        if not self._claims.fits(tenant):
+            return None
+        undo = partial(self._discard_quietly, manager)
+        return await self._reserve(tenant, partial(self._claims.claim, tenant, undo, audit))
+
+    async def _make(
+        self,
+        manager: BaseMultitenantManager,
+        tenant: Tenant,
+        key: SecretBytes | None,
+        fill: Fill | None,
+        *,
+        has_place: bool,
+    ) -> None:
+        if not has_place:
+            await manager.provision(tenant, key)
+        if fill is not None:
+            await fill(tenant, key)
+        elif self._seeds:
+            async with manager.unserved(tenant, key) as profile:
+                await self._seeds.plant(profile)
+
     async def _write(self, tenant: Tenant, **changes: Any) -> Tenant:
         changed = replace(tenant, **changes, updated_at=self._now())
         act = await self._acts.act(_kinds(tenant, changed), changed, before=tenant).ask()
@@ -165,11 +221,11 @@ class TenantLifecycle:
             await asyncio.wait((task,))
         return tenant
 
-    async def _reserve(self, tenant: Tenant) -> None:
-        """Take the identifier and the namespace, from a creation that died if need be."""
+    async def _reserve(self, tenant: Tenant, take: Callable[[], Awaitable[T]]) -> T:
+        """Take the identifier and a namespace, from a creation that died if need be."""
         while True:
             try:
-                return await self._directory.add(tenant)
+                return await take()
             except TenantExistsError:
                 try:
                     other = await self._directory.read(tenant.identifier)
@@ -203,6 +259,12 @@ class TenantLifecycle:
         with suppress(NamespaceExistsError):  # what is there is not the tenant's, and stays
             await manager.remove_tenant(tenant, drop_data=True)
         await self._directory.remove(tenant, keep_namespace=False, audit=audit)
+
+
+async def _told(created: Tenant, act: Act) -> Tenant:
+    logger.info("tenant created", extra={"tenant": created.id})
+    await act.done(created)
+    return created
 
 
 def _kinds(before: Tenant, after: Tenant) -> dict[EventKind, dict[str, Any]]:

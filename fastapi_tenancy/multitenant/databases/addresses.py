@@ -83,6 +83,11 @@ class Addresses:
                 f"tenant_template needs PostgreSQL, and the tenants are on {backend}; leave it out"
             )
 
+    @property
+    def common(self) -> URL | None:
+        """The pattern by which all new tenants' databases are named; None where one may go elsewhere, or get a role."""
+        return None if self._placement is not None or self._with_role else self._pattern
+
     async def place(self, tenant: Tenant) -> Tenant:
         """The new tenant with the URL that is to be recorded for it; none where the settings tell it."""
         url: str | URL | None = tenant.database_url

@@ -6,13 +6,15 @@ from collections.abc import AsyncIterator, Collection, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, ClassVar, TypeVar
 
-from sqlalchemy import URL, ColumnClause, select
+from sqlalchemy import URL, ColumnClause, Connection, NullPool, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...connections import codes_of
+from ...engines import open_sync_engine
 from ...errors import ConfigurationError, NamespaceExistsError, NamespaceMissingError, TenantUnavailableError
 from ...tenant import Tenant
+from ...urls import synchronous
 from ..engine_pair import EnginePair
 from ..owner import owner_at_once
 from ..profile import RootProfile
@@ -35,6 +37,7 @@ class Databases(ABC):
     """One kind of database; an instance serves all tenants whose databases are of that kind."""
 
     def __init__(self, root_profile: RootProfile) -> None:
+        self._root_profile = root_profile
         self._metadata = root_profile.metadata
         self._engines = root_profile.engines
 
@@ -118,6 +121,26 @@ class ServerDatabases(Databases):
     async def _existing(self, connection: AsyncConnection, *names: str) -> Collection[str]:
         """Those of the databases that are there."""
         return set(await connection.scalars(select(self.names).where(self.names.in_(names))))
+
+
+def make_tables(root_profile: RootProfile, connection: Connection) -> None:
+    """Make the tables of a new tenant in an empty place, which nobody else knows of."""
+    if root_profile.scripts is None or root_profile.head is None:
+        root_profile.metadata.create_all(connection, checkfirst=False)
+    else:
+        root_profile.scripts.upgrade(connection)
+
+
+@contextmanager
+def connected(url: URL, **options: Any) -> Iterator[Connection]:
+    """A connection for a thread, beside the budget: migrations are run there, one at a time."""
+    with _answered():
+        engine = open_sync_engine(synchronous(url), hide_parameters=True, poolclass=NullPool, **options)
+        try:
+            with engine.connect() as connection:
+                yield connection
+        finally:
+            engine.dispose()
 
 
 def draft_of(tenant: Tenant) -> str:

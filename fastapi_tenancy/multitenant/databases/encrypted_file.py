@@ -21,7 +21,7 @@ from ..keys import needs_key
 from ..owner import owner_table
 from ..profile import RootProfile
 from .addresses import Address
-from .base import taken
+from .base import make_tables, taken
 from .sqlcipher import SALT_BYTES, connect, drivers, raw, salt_of, sqlcipher
 from .sqlite_file import draft_of_file, file_of, in_wal, unlink
 
@@ -42,7 +42,7 @@ class EncryptedFiles:
     """
 
     def __init__(self, root_profile: RootProfile) -> None:
-        self._metadata = root_profile.metadata
+        self._root_profile = root_profile
         self._engines = root_profile.engines
         self._template = MadeOnce[Any]()
         self._one_copy = threading.Lock()
@@ -112,15 +112,17 @@ class EncryptedFiles:
             unlink(draft)
 
     def _made_template(self) -> Any:
-        return self._template.get(self._metadata.tables.values(), self._build)
+        root_profile = self._root_profile
+        return self._template.get(root_profile.metadata.tables.values(), self._build, root_profile.head)
 
     def _build(self) -> Any:
         module = sqlcipher()
         template = module.connect(":memory:", isolation_level=None, check_same_thread=False)
         engine = create_engine("sqlite://", module=module, creator=lambda: template, poolclass=StaticPool)
-        with engine.begin() as connection:
-            self._metadata.create_all(connection)
+        with engine.connect() as connection:
+            make_tables(self._root_profile, connection)
             _owner.create(connection)
+            connection.commit()
         return template
 
 

@@ -1,5 +1,6 @@
 """A tenant's own database on MariaDB or MySQL, which cannot rename one: what is not marked yet is not finished."""
 
+import asyncio
 from collections.abc import Collection
 from contextlib import suppress
 
@@ -10,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...tenant import Tenant
 from ..owner import mark, owner_at_once
 from .addresses import Address
-from .base import ServerDatabases, draft_of, error_code, quoted, taken
+from .base import ServerDatabases, connected, draft_of, error_code, make_tables, quoted, taken
 
 _EXISTS = 1007
 
@@ -36,6 +37,8 @@ class MySQLDatabases(ServerDatabases):
             if not finished:
                 await self._begin(server, address, tenant, found)
         if not finished:
+            if self._root_profile.head is not None:
+                await asyncio.to_thread(self._migrate, address)
             async with self._transaction(address.url) as connection:
                 await connection.run_sync(self._fill, tenant)
         if not _is_named_after(tenant, address):
@@ -79,8 +82,13 @@ class MySQLDatabases(ServerDatabases):
             await self._drop(server, note)
             raise taken(f"a database {address.name!r}", tenant) from error
 
+    def _migrate(self, address: Address) -> None:
+        with connected(address.url) as connection:
+            make_tables(self._root_profile, connection)
+
     def _fill(self, connection: Connection, tenant: Tenant) -> None:
-        self._metadata.create_all(connection, checkfirst=False)
+        if self._root_profile.head is None:
+            make_tables(self._root_profile, connection)
         mark(connection, tenant.id)
 
     async def _drop(self, server: AsyncConnection, name: str) -> None:

@@ -6,18 +6,19 @@ from collections import defaultdict
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 
-from sqlalchemy import Connection, column, table, text
+from sqlalchemy import URL, Connection, column, table, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...errors import ConfigurationError
+from ...errors import ConfigurationError, TenantUnavailableError
 from ...tenant import Tenant
 from .. import ddl
 from ..owner import mark, owner_at_once, owner_of
 from ..profile import RootProfile
 from . import roles
 from .addresses import Address
-from .base import ServerDatabases, draft_of, error_code, quoted, taken
+from .base import ServerDatabases, connected, draft_of, error_code, make_tables, quoted, taken
+from .own_template import OwnTemplates
 
 _IN_USE, _MISSING, _DUPLICATE = "55006", "3D000", "42P04"
 
@@ -30,6 +31,10 @@ _DISCONNECT = text(
 )
 
 
+class _TemplateGoneError(TenantUnavailableError):
+    """What was to be copied is not there any more."""
+
+
 class PostgreSQLDatabases(ServerDatabases):
     """A database for each tenant, on the deployment's server or on any other."""
 
@@ -39,20 +44,22 @@ class PostgreSQLDatabases(ServerDatabases):
         super().__init__(root_profile)
         self._template = root_profile.settings.tenant_template
         self._keeps_roles_out = root_profile.settings.tenant_role
+        self._own = OwnTemplates(root_profile)
         self._script = ddl.MadeOnce[str]()
         self._turns: defaultdict[str | None, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def create(self, address: Address, tenant: Tenant) -> None:
         draft = draft_of(tenant)
-        async with self._turn(address), self._autocommit(*address.maintenance) as server:
-            found = await self._existing(server, address.name, draft)
-            if draft in found:
-                await self._drop(server, draft)
-            if address.name not in found:
-                await self._begin(server, draft, address)
-        if address.name in found:
+        try:
+            is_there = await self._begun(address, draft)
+        except _TemplateGoneError:
+            self._own.forget()
+            is_there = await self._begun(address, draft)
+        if is_there:
             await self._require_owner(address, tenant)
         else:
+            if self._template is not None and self._root_profile.head is not None:
+                await asyncio.to_thread(self._migrate, address.admin.set(database=draft))
             async with self._transaction(address.admin.set(database=draft)) as connection:
                 await connection.run_sync(self._fill, address, tenant)
             async with self._autocommit(*address.maintenance) as server:
@@ -74,22 +81,37 @@ class PostgreSQLDatabases(ServerDatabases):
             async with self._autocommit(*address.maintenance) as server:
                 await roles.drop(server, address.role)
 
-    async def _begin(self, server: AsyncConnection, draft: str, address: Address) -> None:
+    async def _begun(self, address: Address, draft: str) -> bool:
+        """Whether a database is there already; else its draft is, copied from the template."""
+        head, template = self._root_profile.head, self._template
+        if template is None and head is not None:
+            template = await self._own.on_server(address, head)
+        async with self._turn(address), self._autocommit(*address.maintenance) as server:
+            found = await self._existing(server, address.name, draft)
+            if draft in found:
+                await self._drop(server, draft)
+            if address.name not in found:
+                await self._begin(server, draft, address, template)
+        return address.name in found
+
+    async def _begin(self, server: AsyncConnection, draft: str, address: Address, template: str | None) -> None:
         if address.role is not None:
             await roles.create(server, address.role, str(address.url.password))
-        await self._copy(server, draft)
+        await self._copy(server, draft, template)
         if self._keeps_roles_out or address.role is not None:
             await roles.keep_out(server, draft)
         if address.role is not None:
             await roles.let_in(server, address.role, draft)
 
-    async def _copy(self, server: AsyncConnection, draft: str) -> None:
-        statement = "CREATE DATABASE {draft}" + (" TEMPLATE {template}" if self._template else "")
-        statement = quoted(server, statement, draft=draft, template=self._template or "")
+    async def _copy(self, server: AsyncConnection, draft: str, template: str | None) -> None:
+        statement = "CREATE DATABASE {draft}" + (" TEMPLATE {template}" if template else "")
+        statement = quoted(server, statement, draft=draft, template=template or "")
         for tries_left in reversed(range(_TRIES)):
             try:
                 await server.exec_driver_sql(statement)
             except DBAPIError as error:
+                if error_code(error) == _MISSING and self._template is None:
+                    raise _TemplateGoneError("somebody dropped the library's template; try again") from error
                 if error_code(error) == _MISSING:
                     raise ConfigurationError(
                         f"the server has no database {self._template!r}, which tenant_template names; create it first"
@@ -105,14 +127,22 @@ class PostgreSQLDatabases(ServerDatabases):
             raise ConfigurationError(
                 f"tenant_template names {self._template!r}, the database of a tenant; name one that belongs to nobody"
             )
+        if self._root_profile.head is None:  # else the template has them, or the migrations have made them
+            self._create_tables(connection)
+        mark(connection, tenant.id)
+        if address.role is not None:
+            roles.let_use(connection, address.role)
+
+    def _create_tables(self, connection: Connection) -> None:
         if self._template is None and not ddl.runs_python(self._metadata, self._metadata.tables.values()):
             script = self._script.get(self._metadata.tables.values(), partial(self._render, connection))
             ddl.run_script(connection, script)
         else:
             self._metadata.create_all(connection, checkfirst=self._template is not None)
-        mark(connection, tenant.id)
-        if address.role is not None:
-            roles.let_use(connection, address.role)
+
+    def _migrate(self, draft: URL) -> None:
+        with connected(draft) as connection:
+            make_tables(self._root_profile, connection)
 
     def _render(self, connection: Connection) -> str:
         """What creates the tables, in one round trip."""

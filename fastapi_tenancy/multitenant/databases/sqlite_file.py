@@ -18,7 +18,7 @@ from ..engine_pair import EnginePair
 from ..owner import owner_table
 from ..profile import RootProfile
 from .addresses import Address
-from .base import Databases, taken
+from .base import Databases, make_tables, taken
 
 _owner = owner_table()
 _OWNER = str(select(_owner.c.tenant_id))
@@ -67,16 +67,17 @@ class SQLiteFiles(Databases):
             unlink(file)
 
     def _copy(self, file: Path, tenant: Tenant) -> None:
-        template = self._template.get(self._metadata.tables.values(), self._build)
+        template = self._template.get(self._metadata.tables.values(), self._build, self._root_profile.head)
         _write(file, template.replace(_NOBODY, _as_long_as(_NOBODY, tenant.id)))
 
     def _build(self) -> bytes:
         engine = create_engine("sqlite://")
         with engine.connect() as connection:
-            self._metadata.create_all(connection)
+            make_tables(self._root_profile, connection)
             _owner.create(connection)
             connection.execute(insert(_owner).values(tenant_id=_NOBODY.decode()))
             connection.commit()
+            connection.exec_driver_sql("VACUUM")  # migrations may have rebuilt tables
             driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]  # pysqlite's
             content = bytearray(driver.serialize())
         engine.dispose()
