@@ -3,6 +3,7 @@
 import unicodedata
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 from sqlalchemy import (
     JSON,
@@ -176,6 +177,7 @@ def _add_fleet(connection: Connection) -> None:
         Column("id", String(32), primary_key=True),
         Column("namespace", String(512), nullable=False, unique=True),
         Column("manager_type", String(255)),
+        Column("recipe", String(64), nullable=False),
         Column("revision", String(255)),
         Column("is_ready", Boolean, nullable=False),
         Column("updated_at", moment, nullable=False),
@@ -199,6 +201,21 @@ def _add_fleet(connection: Connection) -> None:
     then.create_all(connection)
 
 
+def _add_changes(connection: Connection) -> None:
+    then = MetaData()
+    any_text: dict[str, Any] = {"mysql_charset": "utf8mb4", "mariadb_charset": "utf8mb4"}
+    store = Table("tenancy_store", then, Column("id", String(32), primary_key=True), **any_text)
+    Table(
+        "tenancy_changes",
+        then,
+        Column("id", Integer, primary_key=True),
+        Column("message", Text, nullable=False),
+        **any_text,
+    )
+    then.create_all(connection)
+    connection.execute(store.insert().values(id=uuid4().hex))
+
+
 def _fill_searched(connection: Connection) -> None:
     names = ("id", "identifier", "name", "searched")
     tenants = Table("tenancy_tenants", MetaData(), *(Column(name, Text) for name in names))
@@ -218,9 +235,15 @@ _STEPS: tuple[Callable[[Connection], None], ...] = (
     _create_tokens,
     _add_administration,
     _add_fleet,
+    _add_changes,
 )
 
 HEAD = len(_STEPS)
+
+
+def store_revision(connection: Connection) -> int:
+    """How many of the steps the tables have seen."""
+    return connection.scalar(select(func.max(_revisions.c.revision))) or 0
 
 
 def upgrade_store_tables(connection: Connection) -> int:
@@ -231,7 +254,7 @@ def upgrade_store_tables(connection: Connection) -> int:
     """
     with exclusively(connection):
         _history.create_all(connection)
-        current = connection.scalar(select(func.max(_revisions.c.revision))) or 0
+        current = store_revision(connection)
         if current > HEAD:
             raise ConfigurationError(
                 f"the tenancy tables are at revision {current} and this version of fastapi-tenancy knows {HEAD}; "

@@ -9,6 +9,7 @@ from .isolation import TenantScoped
 from .manager_provider import MultitenantManagerProvider
 from .profile import Place, Profile, RootProfile
 from .route_manager import MultitenantRouteManager
+from .seeds import SeedFunction, Seeds
 from .tokens import DEFAULT_IMPERSONATION, IssuedToken, MultitenantTokenManager, TokenPage
 
 __all__ = [
@@ -26,6 +27,8 @@ __all__ = [
     "Profile",
     "ProfileCache",
     "RootProfile",
+    "SeedFunction",
+    "Seeds",
     "TenantScoped",
     "TokenPage",
     "ask_router",

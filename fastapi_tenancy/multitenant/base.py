@@ -1,8 +1,8 @@
 """What a multitenant manager does: it knows where a tenant's data is, creates it, opens it and removes it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -110,6 +110,33 @@ class BaseMultitenantManager(ABC):
         else:
             await self.create_tenant(tenant)
 
+    def recipe(self) -> str | None:
+        """A digest of what decides how a new tenant is made: what was made ahead fits while it is the same.
+
+        None where no place can be made before its tenant is known.
+        """
+        return None
+
+    async def revision(self, tenant: Tenant) -> str | None:
+        """Of the tables that a new tenant gets now, as Alembic names it; None where no migrations are kept."""
+        return self.root_profile.head
+
+    async def migrated(self, tenant: Tenant) -> None:  # noqa: B027 - most need nothing
+        """Take notice that migrations changed the tenant's tables: new ones that tenants share are put under guard.
+
+        Raises:
+            ConfigurationError: tenants could not be kept apart in them; the message says what to do.
+        """
+
+    @asynccontextmanager
+    async def unserved(self, tenant: Tenant, key: SecretBytes | None = None) -> AsyncIterator[Profile]:
+        """The profile of a tenant that is still being created, for the length of a block."""
+        profile = await self._open_recorded(tenant, key)
+        try:
+            yield profile
+        finally:
+            await profile.close()
+
     def encrypts(self, tenant: Tenant) -> bool:
         """Whether it can keep the tenant's data encrypted."""
         return False
@@ -197,6 +224,10 @@ class BaseMultitenantManager(ABC):
     async def remove_tenant_profile(self, profile: Profile) -> None:
         """Close a profile as soon as nobody uses it; its data stays."""
         self._profiles.remove(profile.tenant.id)
+
+    def forget_profile(self, tenant_id: str) -> None:
+        """Close the tenant's profile as soon as nobody uses it, since another process changed or deleted the tenant."""
+        self._profiles.remove(tenant_id)
 
     async def close_idle(self) -> int:
         """Close what nobody has used for `profile_idle_timeout`, and return how many profiles that were."""

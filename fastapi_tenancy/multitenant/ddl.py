@@ -5,6 +5,7 @@
 # mypy: disable-error-code="no-untyped-call"
 
 import copy
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -21,16 +22,19 @@ T = TypeVar("T")
 
 
 class MadeOnce(Generic[T]):
-    """Keeps what was made of tables, until the application has added to them."""
+    """Keeps what was made of tables, until the application has added to them, or its migrations have."""
 
     def __init__(self) -> None:
         self._made: tuple[object, T] | None = None
+        self._making = threading.Lock()
 
-    def get(self, tables: Iterable[Table], make: Callable[[], T]) -> T:
-        shape = [(table, len(table.columns), len(table.indexes), len(table.constraints)) for table in tables]
-        if self._made is None or self._made[0] != shape:
-            self._made = shape, make()
-        return self._made[1]
+    def get(self, tables: Iterable[Table], make: Callable[[], T], head: str | None = None) -> T:
+        """What `make` returns for `tables`, or where migrations make those, for the revision `head`."""
+        shape = head or [(table, len(table.columns), len(table.indexes), len(table.constraints)) for table in tables]
+        with self._making:
+            if self._made is None or self._made[0] != shape:
+                self._made = shape, make()
+            return self._made[1]
 
 
 def create_tables(

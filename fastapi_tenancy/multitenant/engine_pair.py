@@ -11,6 +11,7 @@ from sqlalchemy import URL, Engine
 
 from ..engines import Drivers, Engines, connections_of
 from ..errors import TenantUnavailableError
+from .read_only import tell_read_only
 
 
 class EnginePair:
@@ -34,6 +35,7 @@ class EnginePair:
         drivers: Drivers | None = None,
     ) -> None:
         self.engine = engines.open(url, starts_with=starts_with, drivers=drivers)
+        tell_read_only(self.engine.sync_engine)
         prepare(self.engine.sync_engine)
         self._open_sync = partial(engines.open_sync, url, starts_with=starts_with, drivers=drivers)
         self._prepare = prepare
@@ -47,6 +49,7 @@ class EnginePair:
         with self._opening:
             if self._sync is None:
                 self._sync = self._open_sync()
+                tell_read_only(self._sync)
                 self._prepare(self._sync)
             return self._sync
 

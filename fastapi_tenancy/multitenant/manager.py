@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from pydantic import SecretBytes
+from sqlalchemy import URL
 
 from ..tenant import Tenant
 from ..urls import existing_sqlite, is_sqlite, synchronous
@@ -17,6 +18,7 @@ from .hygiene import leave_nothing
 from .isolation import stamped_sessionmaker
 from .isolation.sessions import AnyEngine, sync_engine
 from .profile import Profile, RootProfile, Threads
+from .recipe import Recipe
 from .tables import TenantTables
 
 
@@ -28,12 +30,16 @@ class MultitenantManager(BaseMultitenantManager):
         self._addresses = Addresses(root_profile)
         self._databases = {backend: kind(root_profile) for backend, kind in DATABASES.items()}
         self._encrypted = EncryptedFiles(root_profile)
+        self._recipe = _recipe(root_profile, self._addresses.common)
 
     def namespace(self, tenant: Tenant) -> str:
         return self._addresses.namespace(tenant)
 
     async def place(self, tenant: Tenant) -> Tenant:
         return await super().place(await self._addresses.place(tenant))
+
+    def recipe(self) -> str | None:
+        return None if self._recipe is None else self._recipe.digest()
 
     async def create_tenant(self, tenant: Tenant) -> None:
         if tenant.encrypted:
@@ -94,3 +100,11 @@ class MultitenantManager(BaseMultitenantManager):
     def _databases_of(self, tenant: Tenant) -> tuple[Databases, Address]:
         address = self._addresses.of(tenant)
         return self._databases[address.url.get_backend_name()], address
+
+
+def _recipe(root_profile: RootProfile, pattern: URL | None) -> Recipe | None:
+    settings = root_profile.settings
+    if pattern is None or (settings.encrypt_tenants and is_sqlite(pattern)):
+        return None
+    place = pattern.render_as_string(hide_password=True)
+    return Recipe(root_profile, pattern.get_dialect()(), "basic", place, settings.tenant_template)

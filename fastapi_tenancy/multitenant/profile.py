@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from ..engines import Engines
 from ..errors import ConfigurationError, TenantUnavailableError
 from ..events import Events
+from ..migrations import MigrationScripts
 from ..settings import TenancySettings
 from ..tenant import Tenant
 from .engine_pair import EnginePair
@@ -41,6 +42,8 @@ class RootProfile:
         keys: reads what is recorded of the tenants' keys.
         services: what is made once for each open profile.
         events: who listens to profiles that are opened and closed.
+        scripts: the application's migrations, by which the tenants' tables are made and changed; None where
+            `metadata` alone makes them.
     """
 
     settings: TenancySettings
@@ -52,10 +55,18 @@ class RootProfile:
     keys: TenantKeys = field(init=False)
     services: ServiceFactories = field(init=False, default_factory=ServiceFactories)
     events: Events = field(init=False, default_factory=Events)
+    scripts: MigrationScripts | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "engines", Engines(self.settings))
         object.__setattr__(self, "keys", TenantKeys(self.settings.encryption_keys))
+        if self.settings.migrations is not None:
+            object.__setattr__(self, "scripts", MigrationScripts(self.settings.migrations))
+
+    @property
+    def head(self) -> str | None:
+        """The revision at which new tables are made; None where they are made as `metadata` has them."""
+        return None if self.scripts is None else self.scripts.head
 
 
 async def _nothing_to_close() -> None:

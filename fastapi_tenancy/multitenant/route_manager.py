@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from ..acts import Act, Acts
+from ..bus import Change
 from ..cache import ABSENT, InMemoryCache
 from ..errors import (
     DomainCheckError,
@@ -21,6 +22,7 @@ from ..errors import (
 from ..events import EventKind
 from ..settings import TenancySettings
 from ..store import Domain, DomainStatus, DomainStore
+from ..store.calls import one_load
 from ..store.domain import check_host, host_in, host_taken
 from ..tenant import Tenant
 from .domain_check import DNSChecker, DomainChecker
@@ -37,8 +39,8 @@ class MultitenantRouteManager:
     """The tenants' own domains; tenants are named by their identifiers, hosts as people write them.
 
     A tenant claims a host with `add`, puts the token where the checker looks for it, and calls `verify`; from then on
-    the host names the tenant. In other processes a change is seen within `cache_ttl`, a new domain within
-    `unknown_cache_ttl`, and another primary host by those whom it redirects within a second.
+    the host names the tenant. Other processes see a change as soon as the bus tells them; else within `cache_ttl`, a
+    new domain within `unknown_cache_ttl`, and another primary host, for those whom it redirects, within a second.
 
     Args:
         store: where domains are kept.
@@ -49,6 +51,9 @@ class MultitenantRouteManager:
         checker: looks for the proof; None asks DNS.
         check_timeout: seconds that it may take.
         acts: for the audit trail and events; None for neither.
+
+    Attributes:
+        on_change: is told what other processes have to forget; None for nobody.
     """
 
     def __init__(
@@ -75,6 +80,7 @@ class MultitenantRouteManager:
         self._checker = DNSChecker() if checker is None else checker
         self._check_timeout = check_timeout
         self._acts = acts or Acts(now=now)
+        self.on_change: Callable[[Change], None] | None = None
         self._loads = 0
 
     async def add(self, tenant: str, host: str) -> Domain:
@@ -211,6 +217,12 @@ class MultitenantRouteManager:
                 primary = await self._primary(tenant_id, self._redirects, _REDIRECT_TTL)
         return None if primary == host else primary
 
+    async def forget(self, tenant_id: str, host: str) -> None:
+        """Read the host, and the tenant's primary one, from the store the next time."""
+        await self._hosts.clear(host)
+        await self._primaries.clear(tenant_id)
+        await self._redirects.clear(tenant_id)
+
     async def forget_all(self) -> None:
         for cache in (self._hosts, self._primaries, self._redirects):
             await cache.flush()
@@ -235,24 +247,24 @@ class MultitenantRouteManager:
             host = check_host(host)
         except InvalidDomainError:
             return None  # not worth remembering: it costs no query
-        async with self._hosts.acquire(host) as lookup:
-            if not lookup.done:
-                self._loads += 1
-                domain = await self._tenants.ask(self._store.find_domain(host))
-                await lookup.set_result(None if domain is None or domain.host != host else domain.tenant_id)
-        tenant_id: str | None = lookup.result
+
+        async def load() -> tuple[str | None, None]:
+            self._loads += 1
+            domain = await self._tenants.ask(self._store.find_domain(host))
+            return None if domain is None or domain.host != host else domain.tenant_id, None
+
+        tenant_id: str | None = await one_load(self._hosts, host, load)
         return tenant_id
 
     async def _primary(self, tenant_id: str, cache: InMemoryCache, ttl: float) -> str | None:
         found = await cache.get(tenant_id, ABSENT)
-        if found is ABSENT:
-            async with cache.acquire(tenant_id) as lookup:
-                if not lookup.done:
-                    self._loads += 1
-                    domain = await self._tenants.ask(self._store.find_primary(tenant_id))
-                    await lookup.set_result(None if domain is None else domain.host, ttl)
-            found = lookup.result
-        primary: str | None = found
+
+        async def load() -> tuple[str | None, float]:
+            self._loads += 1
+            domain = await self._tenants.ask(self._store.find_primary(tenant_id))
+            return None if domain is None else domain.host, ttl
+
+        primary: str | None = await one_load(cache, tenant_id, load) if found is ABSENT else found
         return primary
 
     async def _read(self, tenant: str, host: str) -> tuple[Tenant, Domain]:
@@ -276,9 +288,9 @@ class MultitenantRouteManager:
 
     async def _forget(self, domain: Domain) -> None:
         # After the write, not before: a load that read the old row in between is then overtaken, and not kept.
-        await self._hosts.clear(domain.host)
-        await self._primaries.clear(domain.tenant_id)
-        await self._redirects.clear(domain.tenant_id)
+        await self.forget(domain.tenant_id, domain.host)
+        if self.on_change is not None:
+            self.on_change(Change.of_domain(domain.tenant_id, domain.host))
 
     async def _is_proven(self, claim: Domain) -> bool:
         try:

@@ -48,7 +48,10 @@ class TenantTables:
             module["module"] = drivers(self.cipher.get_secret_value()).blocking
         engine = open_sync_engine(self.url, hide_parameters=True, poolclass=NullPool, **module)
         if self.search_path is not None:
-            # Of each transaction, as a pooler may give the next one another connection.
-            setting = select(func.set_config("search_path", self.search_path, True))
-            event.listen(engine, "begin", lambda connection: connection.execute(setting))
+            event.listen(engine, "begin", self._find_bare_names)
         return engine
+
+    def _find_bare_names(self, connection: Connection) -> None:
+        # Of each transaction, as a pooler may give the next one another connection; without one it would be lost.
+        local = connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT"
+        connection.execute(select(func.set_config("search_path", self.search_path, local)))

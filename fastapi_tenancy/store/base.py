@@ -115,6 +115,14 @@ def searched(tenant: Tenant) -> str:
 
 
 @runtime_checkable
+class ProbedStore(Protocol):
+    """A store that says whether it can be used."""
+
+    async def is_current(self) -> bool:
+        """Whether its own tables are what the code expects, or newer; it raises where it cannot be asked."""
+
+
+@runtime_checkable
 class SealingStore(Protocol):
     """A store that seals what is secret in a tenant: its database URL and its secret settings."""
 

@@ -16,11 +16,14 @@ from .base import (
     tenant_gone,
 )
 from .domain import Domain, domain_changed, host_taken
+from .in_memory_fleet import InMemoryFleet
 from .in_memory_idempotency import InMemoryIdempotency
+from .in_memory_moves import InMemoryMoves
+from .in_memory_pending import InMemoryPending
 from .token import LAST_USE_EVERY, TokenRecord, no_tenant_for_token
 
 
-class InMemoryTenantStore(InMemoryIdempotency):
+class InMemoryTenantStore(InMemoryIdempotency, InMemoryPending, InMemoryFleet, InMemoryMoves):
     """A `TenantStore`, `DomainStore`, `TokenStore` and `AuditStore` that forgets everything with its process."""
 
     def __init__(self) -> None:
@@ -67,7 +70,8 @@ class InMemoryTenantStore(InMemoryIdempotency):
         if current.version != tenant.version:
             raise tenant_changed(tenant)
         self._check_unique(tenant)
-        self._tenants[tenant.id] = saved = replace(tenant, version=tenant.version + 1)
+        saved = replace(tenant, version=tenant.version + 1, work=current.work, work_until=current.work_until)
+        self._tenants[tenant.id] = saved
         self._write_entries(audit)
         return saved
 

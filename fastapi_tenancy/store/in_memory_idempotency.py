@@ -9,6 +9,7 @@ class InMemoryIdempotency:
     """The part of a store in memory that is an `IdempotencyStore`."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._requests: dict[str, RequestRecord] = {}
 
     async def begin_request(self, record: RequestRecord) -> RequestRecord | None:

@@ -74,6 +74,7 @@ pending = Table(
     Column("id", String(32), primary_key=True),  # of the tenant that it is to become
     Column("namespace", String(512), nullable=False, unique=True),
     Column("manager_type", String(255)),
+    Column("recipe", String(64), nullable=False),  # a digest of what decides how a new tenant is made
     Column("revision", String(255)),
     Column("is_ready", Boolean, nullable=False),
     Column("updated_at", _moment, nullable=False),
@@ -94,6 +95,21 @@ moves = Table(
     Column("details", JSON, nullable=False),
     Column("started_at", _moment, nullable=False),
     Column("updated_at", _moment, nullable=False),
+    **_any_text,
+)
+
+store = Table(
+    "tenancy_store",
+    store_metadata,
+    Column("id", String(32), primary_key=True),  # of the one row, made with it
+    **_any_text,
+)
+
+changes = Table(
+    "tenancy_changes",
+    store_metadata,
+    Column("id", Integer, primary_key=True),  # in the order of the commits
+    Column("message", Text, nullable=False),
     **_any_text,
 )
 

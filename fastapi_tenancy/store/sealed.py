@@ -56,6 +56,22 @@ class SealedRows:
         key_record = _current_key(self._sealer, tenant.id, tenant.key_record)
         return {**_sealed(self._sealer, tenant.id, url, *split(settings, self._names)), "key_record": key_record}
 
+    def closed_url(self, tenant_id: str, url: str | None) -> str | None:
+        """A tenant's URL, as it is stored."""
+        return url if url is None or self._sealer is None else self._sealer.seal(url.encode(), tenant_id, _URL)
+
+    def opened_url(self, tenant_id: str, url: str | None) -> str | None:
+        """What `closed_url` was given.
+
+        Raises:
+            SealError: it cannot be opened.
+        """
+        return self._opened(url, tenant_id, _URL).decode() if url is not None and _is_sealed(url) else url
+
+    def is_stale_url(self, url: str | None) -> bool:
+        """Whether it is stored in plain, or sealed with another key than the newest."""
+        return url is not None and not self._required().is_current(url)
+
     def opened(self, row: RowMapping) -> dict[str, Any]:
         """The row in plain, whether or not it was sealed.
 
@@ -105,8 +121,7 @@ class SealedRows:
         }
 
     def _url(self, row: RowMapping) -> str | None:
-        url: str | None = row["database_url"]
-        return self._opened(url, row["id"], _URL).decode() if url is not None and _is_sealed(url) else url
+        return self.opened_url(row["id"], row["database_url"])
 
     def _settings(self, row: RowMapping) -> tuple[dict[str, Any], dict[str, Any]]:
         """The settings that are stored in plain, and those that are sealed."""

@@ -9,9 +9,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ..audit import AuditEntry
+from ..bus import Change
 from ..engines import open_engine, open_sync_engine
 from ..errors import ConfigurationError, NamespaceExistsError, TenantExistsError
-from ..migrations import upgrade_store_tables
+from ..migrations.store_tables import HEAD, store_revision, upgrade_store_tables
 from ..sealing import Sealer
 from ..sqlite import enter_wal
 from ..tenant import Tenant, TenantStatus, plain
@@ -26,10 +27,15 @@ from .base import (
     tenant_gone,
 )
 from .models import aware, domains, naive, tenants, tokens
+from .models import store as this_store
 from .sealed import SealedRows
 from .sqlalchemy_audit import SQLAlchemyAudit, write_entries
+from .sqlalchemy_changes import SQLAlchemyChanges
 from .sqlalchemy_domains import SQLAlchemyDomains
+from .sqlalchemy_fleet import SQLAlchemyFleet
 from .sqlalchemy_idempotency import SQLAlchemyIdempotency
+from .sqlalchemy_moves import SQLAlchemyMoves
+from .sqlalchemy_pending import SQLAlchemyPending
 from .sqlalchemy_sealing import SQLAlchemySealing
 from .sqlalchemy_tokens import SQLAlchemyTokens
 from .transactions import InThreads, OnTheLoop, Transactions
@@ -43,7 +49,15 @@ _listed = select(tenants).where(tenants.c.identifier.is_not(None))
 
 
 class SQLAlchemyTenantStore(
-    SQLAlchemyDomains, SQLAlchemyTokens, SQLAlchemyAudit, SQLAlchemySealing, SQLAlchemyIdempotency
+    SQLAlchemyChanges,  # first: the others call what it does
+    SQLAlchemyDomains,
+    SQLAlchemyTokens,
+    SQLAlchemyAudit,
+    SQLAlchemySealing,
+    SQLAlchemyIdempotency,
+    SQLAlchemyPending,
+    SQLAlchemyFleet,
+    SQLAlchemyMoves,
 ):
     """A store of tenants, domains, tokens and the audit trail, in tables whose names begin with `tenancy_`.
 
@@ -82,6 +96,7 @@ class SQLAlchemyTenantStore(
         if file is not None:
             await self.close()
             self._transactions = InThreads(open_sync_engine(synchronous(self.url), hide_parameters=True))
+        self.store_id = (await self._rows(select(this_store)))[0]["id"]
 
     async def close(self) -> None:
         transactions, self._transactions = self._transactions, None
@@ -90,10 +105,18 @@ class SQLAlchemyTenantStore(
 
     async def add(self, tenant: Tenant) -> None:
         row = self._row(tenant)
+
+        def work(connection: Connection) -> None:
+            connection.execute(_ADD, row)
+            self._tell(connection, Change.of_tenant(tenant.id, tenant.identifier))
+
         try:
-            await self._write(lambda connection: connection.execute(_ADD, row))
+            await self._write(work)
         except IntegrityError as error:
             raise await self._clash(tenant) from error
+
+    async def is_current(self) -> bool:
+        return await self._read(store_revision) >= HEAD  # beyond it, a newer release is being rolled out
 
     async def get(self, tenant_id: str) -> Tenant | None:
         return await self._one(_listed.where(tenants.c.id == tenant_id))
@@ -111,7 +134,7 @@ class SQLAlchemyTenantStore(
             query = query.where(tenants.c.status == status.value)
         if q is not None:
             query = query.where(tenants.c.searched.contains(folded(q), autoescape=True))
-        return [_to_tenant(self._sealed.listed(row)) for row in await self._rows(query)]
+        return await self._tenants(query)
 
     async def save(self, tenant: Tenant, *, audit: Sequence[AuditEntry] = ()) -> Tenant:
         saved = replace(tenant, version=tenant.version + 1)
@@ -121,6 +144,7 @@ class SQLAlchemyTenantStore(
             changed = connection.execute(_SAVE, row).rowcount
             if changed == 1:
                 write_entries(connection, audit)
+                self._tell(connection, Change.of_tenant(tenant.id, tenant.identifier))
             return changed
 
         try:
@@ -148,6 +172,7 @@ class SQLAlchemyTenantStore(
                 removed = connection.execute(delete(tenants).where(this)).rowcount
             if removed == 1:
                 write_entries(connection, audit)
+                self._tell(connection, Change.of_tenant(tenant.id, tenant.identifier))
             return removed == 1
 
         return await self._write(work)
@@ -171,8 +196,14 @@ class SQLAlchemyTenantStore(
     async def _read(self, work: Callable[[Connection], T]) -> T:
         return await self._connected().read(work)
 
+    async def _has_changed(self) -> bool:
+        return await self._connected().has_changed()
+
     async def _rows(self, query: Select[Any]) -> Sequence[RowMapping]:
         return await self._read(lambda connection: connection.execute(query).mappings().all())
+
+    async def _tenants(self, query: Select[Any]) -> Sequence[Tenant]:
+        return [_to_tenant(self._sealed.listed(row)) for row in await self._rows(query)]
 
     async def _one(self, query: Select[Any]) -> Tenant | None:
         rows = await self._rows(query)

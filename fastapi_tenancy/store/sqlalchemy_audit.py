@@ -19,8 +19,8 @@ _WRITE = insert(trail)
 
 def write_entries(connection: Connection, entries: Sequence[AuditEntry]) -> None:
     """Write entries in the transaction of what they tell of."""
-    for entry in entries:
-        connection.execute(_WRITE, _to_row(entry))
+    if entries:
+        connection.execute(_WRITE, [_to_row(entry) for entry in entries])
 
 
 class SQLAlchemyAudit(ABC):

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Select, delete, in
 from sqlalchemy.exc import IntegrityError
 
 from ..audit import AuditEntry
+from ..bus import Change
 from .domain import Domain, DomainStatus, domain_changed, host_taken
 from .models import aware, domains, naive, tenants
 from .sqlalchemy_audit import write_entries
@@ -23,6 +24,9 @@ class SQLAlchemyDomains(ABC):
 
     @abstractmethod
     async def _rows(self, query: Select[Any]) -> Sequence[RowMapping]: ...
+
+    @abstractmethod
+    def _tell(self, connection: Connection, *changes: Change) -> None: ...
 
     async def add_domain(self, domain: Domain, *, audit: Sequence[AuditEntry] = ()) -> None:
         # The lock holds off a deletion, which would leave nobody to whom the new claim belongs.
@@ -63,6 +67,7 @@ class SQLAlchemyDomains(ABC):
             if connection.execute(change).rowcount != 1:
                 raise domain_changed(before)
             write_entries(connection, audit)
+            self._tell(connection, Change.of_domain(before.tenant_id, before.host))
 
         try:
             await self._write(work)
@@ -79,6 +84,7 @@ class SQLAlchemyDomains(ABC):
             if connection.execute(chosen.values(primary_of=domain.tenant_id)).rowcount != 1:
                 raise domain_changed(domain)
             write_entries(connection, audit)
+            self._tell(connection, Change.of_domain(domain.tenant_id, domain.host))
 
         await self._write(work)
 
@@ -89,6 +95,7 @@ class SQLAlchemyDomains(ABC):
             removed = connection.execute(delete(domains).where(mine)).rowcount == 1
             if removed:
                 write_entries(connection, audit)
+                self._tell(connection, Change.of_domain(domain.tenant_id, domain.host))
             return removed
 
         return await self._write(work)

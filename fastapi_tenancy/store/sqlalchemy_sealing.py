@@ -3,6 +3,7 @@
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, RowMapping, Select, select, update
@@ -10,7 +11,7 @@ from sqlalchemy import Connection, RowMapping, Select, select, update
 from ..audit import AuditEntry
 from ..errors import SealError
 from .base import Resealed
-from .models import tenants
+from .models import moves, tenants
 from .sealed import SealedRows
 from .sqlalchemy_audit import write_entries
 
@@ -51,8 +52,14 @@ class SQLAlchemySealing(ABC):
                 except SealError as error:
                     logger.warning("tenant not resealed", extra={"tenant": row["id"]}, exc_info=error)
                     left.append(row["identifier"] or row["former_identifier"])
+        await self._reseal_moves()
         await self._read(_overwrite_deleted)
         return Resealed(resealed, left)
+
+    async def _reseal_moves(self) -> None:
+        """The other places of tenants that are being moved."""
+        for row in await self._rows(select(moves.c.tenant_id)):
+            await self._write(partial(_reseal_move, self._sealed, row["tenant_id"]))
 
     async def _reseal(self, tenant_id: str) -> bool:
         this = tenants.c.id == tenant_id
@@ -66,6 +73,14 @@ class SQLAlchemySealing(ABC):
             return True
 
         return await self._write(work)
+
+
+def _reseal_move(sealed: SealedRows, tenant_id: str, connection: Connection) -> None:
+    this = moves.c.tenant_id == tenant_id
+    url = connection.scalar(select(moves.c.database_url).where(this).with_for_update())
+    if sealed.is_stale_url(url):
+        renewed = sealed.closed_url(tenant_id, sealed.opened_url(tenant_id, url))
+        connection.execute(update(moves).where(this).values(database_url=renewed))
 
 
 def _overwrite_deleted(connection: Connection) -> None:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Delete, RowMapping, Select, bindparam, delete, insert, select, update
 
 from ..audit import AuditEntry
+from ..bus import Change
 from .models import aware, naive, tenants, tokens
 from .sqlalchemy_audit import write_entries
 from .token import LAST_USE_EVERY, TokenRecord, no_tenant_for_token
@@ -34,6 +35,9 @@ class SQLAlchemyTokens(ABC):
 
     @abstractmethod
     async def _rows(self, query: Select[Any]) -> Sequence[RowMapping]: ...
+
+    @abstractmethod
+    def _tell(self, connection: Connection, *changes: Change) -> None: ...
 
     async def add_token(self, token: TokenRecord, *, audit: Sequence[AuditEntry] = ()) -> None:
         expired = (
@@ -70,6 +74,7 @@ class SQLAlchemyTokens(ABC):
             removed = connection.execute(_this(tenant_id, token_id)).rowcount == 1
             if removed:
                 write_entries(connection, audit)
+                self._tell(connection, Change.of_token(token_id))
             return removed
 
         return await self._write(work)

@@ -25,6 +25,10 @@ class Transactions(ABC):
     async def write(self, work: Callable[[Connection], T]) -> T:
         """What `work` returns, committed; nothing is changed where it raises."""
 
+    async def has_changed(self) -> bool:
+        """False if nobody has committed anything since this was asked last, where that is easy to find out."""
+        return True
+
     @abstractmethod
     async def close(self) -> None:
         """Give up all connections."""
@@ -55,6 +59,8 @@ class InThreads(Transactions):
         self._engine = engine
         # Not the loop's own threads, which the application may keep busy.
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="tenancy-store")
+        self._onlooker: Connection | None = None
+        self._looked_at: int | None = None
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, work)
@@ -62,9 +68,22 @@ class InThreads(Transactions):
     async def write(self, work: Callable[[Connection], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._write, work)
 
+    async def has_changed(self) -> bool:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._look)
+
     async def close(self) -> None:
         await asyncio.to_thread(self._threads.shutdown)
+        if self._onlooker is not None:
+            self._onlooker.close()
         self._engine.dispose()
+
+    def _look(self) -> bool:
+        # One and the same connection, which writes nothing: the number counts what others have committed.
+        if self._onlooker is None:
+            self._onlooker = self._engine.connect()
+        version = self._onlooker.exec_driver_sql("PRAGMA data_version").scalar_one()
+        seen, self._looked_at = self._looked_at, version
+        return bool(version != seen)
 
     def _read(self, work: Callable[[Connection], T]) -> T:
         with self._engine.connect() as connection:

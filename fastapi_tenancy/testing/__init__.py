@@ -16,9 +16,12 @@ pytest.register_assert_rewrite(
             "audit_store",
             "cache",
             "domain_store",
+            "fleet_store",
             "idempotency_store",
             "loads",
             "manager",
+            "move_store",
+            "pending_store",
             "resolver",
             "store",
             "token_store",
@@ -29,8 +32,11 @@ pytest.register_assert_rewrite(
 from .audit_store import AuditStoreContract
 from .cache import CacheContract
 from .domain_store import DomainStoreContract
+from .fleet_store import FleetStoreContract
 from .idempotency_store import IdempotencyStoreContract
 from .manager import ManagerContract, Note
+from .move_store import MoveStoreContract
+from .pending_store import PendingStoreContract
 from .resolver import ResolverContract, request_scope
 from .store import TenantStoreContract
 from .tenants import tenant_named
@@ -40,9 +46,12 @@ __all__ = [
     "AuditStoreContract",
     "CacheContract",
     "DomainStoreContract",
+    "FleetStoreContract",
     "IdempotencyStoreContract",
     "ManagerContract",
+    "MoveStoreContract",
     "Note",
+    "PendingStoreContract",
     "ResolverContract",
     "TenantStoreContract",
     "TokenStoreContract",

@@ -1,8 +1,8 @@
 """What an isolation does: it keeps tenants apart who share one opened database."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 from sqlalchemy import URL, Connection, Engine, MetaData
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -11,6 +11,13 @@ from ...settings import TenancySettings
 from ...tenant import Tenant
 from ..tables import TenantTables
 from .sessions import AnyEngine
+
+
+class Made(NamedTuple):
+    """Statements that make a tenant's tables in the place that bare names lead to, and the revision these are at."""
+
+    revision: str
+    statements: Sequence[str]
 
 
 class Isolation(ABC):
@@ -46,18 +53,40 @@ class Isolation(ABC):
         return {}
 
     @abstractmethod
-    def prepare(self, connection: Connection) -> None:
+    def prepare(self, connection: Connection, *, create: bool = True) -> None:
         """Create and check what all tenants share; called when the application starts.
+
+        Args:
+            connection: to it.
+            create: the tenants' tables, where they share them; else migrations make those.
 
         Raises:
             ConfigurationError: tenants could not be kept apart; the message says what to do.
         """
 
-    def create(self, connection: Connection, tenant: Tenant) -> None:  # noqa: B027 - rows need no place of their own
+    def create(  # noqa: B027 - rows need no place of their own
+        self, connection: Connection, tenant: Tenant, made: Made | None = None
+    ) -> None:
         """Create what is the tenant's own, or do nothing if that was done before.
+
+        Args:
+            connection: to what all share.
+            tenant: whose.
+            made: makes its tables; None for those of `metadata`.
 
         Raises:
             NamespaceExistsError: something is there that is not the tenant's; it was not touched.
+        """
+
+    def create_by(  # noqa: B027 - as above
+        self, url: URL, tenant: Tenant, make_tables: Callable[[Connection], object]
+    ) -> None:
+        """As `create`, in a thread, by what asks the database questions and ends transactions as it likes.
+
+        Args:
+            url: of what all share, with a driver for threads.
+            tenant: whose.
+            make_tables: is called with a connection that finds the empty place by bare names.
         """
 
     @abstractmethod

@@ -3,6 +3,7 @@
 # SQLAlchemy's compiler is only half typed, and the arguments that we only hand on are not spelt out.
 # mypy: disable-error-code="no-untyped-call, no-any-return, override"
 
+from functools import partial
 from typing import Any, ClassVar
 
 from sqlalchemy import URL, Alias, Connection, Engine, MetaData, Table, delete, func, select
@@ -51,23 +52,24 @@ class RLSIsolation(Isolation):
         check_metadata(metadata)
         self._metadata = metadata
 
-    def prepare(self, connection: Connection) -> None:
+    def prepare(self, connection: Connection, *, create: bool = True) -> None:
         """Create the tables and policies that are missing, as far as the role may, and check the whole.
 
         Raises:
             ConfigurationError: tenants could not be kept apart; names each fault with the SQL that mends it.
         """
         with exclusively(connection):
-            self._prepare(connection)
+            if create and not has_all_tables(connection, self._metadata):
+                self._metadata.create_all(connection)
+            self._protect(connection, expect_all=create)
 
-    def _prepare(self, connection: Connection) -> None:
-        if not has_all_tables(connection, self._metadata):
-            self._metadata.create_all(connection)
-        found = faults(connection, self._metadata)
+    def _protect(self, connection: Connection, *, expect_all: bool) -> None:
+        look = partial(faults, connection, self._metadata, expect_all=expect_all)
+        found = look()
         if missing := [fault.remedy for fault in found if fault.is_missing]:
             for statement in missing:
                 connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
-            found = faults(connection, self._metadata)
+            found = look()
         if found:
             listed = "".join(f"\n  {fault.what}; mend it with: {fault.remedy}" for fault in found)
             raise ConfigurationError(f"row-level security would not keep tenants apart:{listed}")

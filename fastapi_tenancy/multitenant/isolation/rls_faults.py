@@ -22,9 +22,16 @@ class Fault(NamedTuple):
     is_missing: bool = False  # the remedy only adds, and the role may do it
 
 
-def faults(connection: Connection, metadata: MetaData) -> list[Fault]:
-    """Everything that stands between the tables and safe use by tenants; three queries for any number of tables."""
-    return [*_role_faults(connection), *_table_faults(connection, metadata), *_view_faults(connection, metadata)]
+def faults(connection: Connection, metadata: MetaData, *, expect_all: bool = True) -> list[Fault]:
+    """Everything that stands between the tables and safe use by tenants; three queries for any number of tables.
+
+    Args:
+        connection: of the role that serves tenants.
+        metadata: the tables.
+        expect_all: whether it is a fault if one of them is not there.
+    """
+    tables = _table_faults(connection, metadata, expect_all=expect_all)
+    return [*_role_faults(connection), *tables, *_view_faults(connection, metadata)]
 
 
 def has_all_tables(connection: Connection, metadata: MetaData) -> bool:
@@ -119,10 +126,12 @@ def _role_faults(connection: Connection) -> Iterator[Fault]:
             yield Fault(f"{what}, and {role.member} can become it", f"REVOKE {role.name} FROM {role.member}")
 
 
-def _table_faults(connection: Connection, metadata: MetaData) -> Iterator[Fault]:
+def _table_faults(connection: Connection, metadata: MetaData, *, expect_all: bool) -> Iterator[Fault]:
     rows = connection.execute(_TABLES, _names(metadata))
     for _, found in groupby(rows, key=lambda row: (row.name, row.shared)):
-        yield from _faults_of_table(list(found))
+        of_table = list(found)
+        if expect_all or of_table[0].enabled is not None:
+            yield from _faults_of_table(of_table)
 
 
 def _faults_of_table(rows: Sequence[Row[Any]]) -> Iterator[Fault]:

@@ -59,9 +59,10 @@ class RowIsolation(Isolation):
         check_metadata(metadata)
         self._metadata = metadata
 
-    def prepare(self, connection: Connection) -> None:
-        with exclusively(connection):
-            self._metadata.create_all(connection)
+    def prepare(self, connection: Connection, *, create: bool = True) -> None:
+        if create:
+            with exclusively(connection):
+                self._metadata.create_all(connection)
 
     def drop(self, connection: Connection, tenant: Tenant) -> None:
         for column in reversed(tenant_columns(self._metadata)):

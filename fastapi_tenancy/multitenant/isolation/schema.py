@@ -1,6 +1,6 @@
 """A schema for each tenant, with tables of its own, and sessions that reach no other."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, ClassVar
 from uuid import uuid4
@@ -18,7 +18,7 @@ from .. import ddl
 from ..owner import mark, owner_of, owner_table
 from ..tables import TenantTables
 from .armed import arm
-from .base import Isolation
+from .base import Isolation, Made
 from .places import Places, schema_named
 from .schema_servers import SERVERS
 from .schema_statements import PlacingPreparer, SchemaCompiler, SchemaContext
@@ -75,7 +75,7 @@ class SchemaIsolation(Isolation):
     def starts_with(self) -> Mapping[str, str]:
         return {"search_path": _path(self._settings.extensions_schema)} if self._server.backend == "postgresql" else {}
 
-    def prepare(self, connection: Connection) -> None:
+    def prepare(self, connection: Connection, *, create: bool = True) -> None:
         places = self._places
         places.settle()
         places.shared_schema = self._server.current_schema(connection) or places.shared_schema
@@ -96,7 +96,7 @@ class SchemaIsolation(Isolation):
                     connection, self._metadata, places.shared_tables, without=places.own_types, checkfirst=True
                 )
 
-    def create(self, connection: Connection, tenant: Tenant) -> None:
+    def create(self, connection: Connection, tenant: Tenant, made: Made | None = None) -> None:
         schema = schema_named(tenant.id)
         with self._server.looking(connection, schema) as exists:
             if exists and self._is_complete(connection, tenant):
@@ -104,10 +104,28 @@ class SchemaIsolation(Isolation):
             if exists:
                 self._server.drop(connection, schema)
             self._places.settle()
-            if self._server.is_transactional and not ddl.runs_python(self._metadata, self._places.own_tables):
-                ddl.run_script(connection, self._script_for(connection, tenant.id))
+            by_script = made or not ddl.runs_python(self._metadata, self._places.own_tables)
+            if self._server.is_transactional and by_script:
+                ddl.run_script(connection, self._script_for(connection, tenant.id, made))
             else:
                 self._create_step_by_step(connection, tenant.id)
+
+    def create_by(self, url: URL, tenant: Tenant, make_tables: Callable[[Connection], object]) -> None:
+        schema, admin = schema_named(tenant.id), TenantTables(url)
+        # What is whole has the tenant's name, also after a kill; where nothing can be renamed, the mark comes last.
+        draft = _draft_of(schema) if self._server.is_transactional else schema
+        with admin.connect() as connection, connection.begin(), self._server.looking(connection, schema) as exists:
+            if exists and self._is_complete(connection, tenant):
+                return
+            if self._server.is_there(connection, draft):
+                self._server.drop(connection, draft)
+            connection.execute(CreateSchema(draft))
+        with self._tables_in(draft, url).connect() as connection:
+            make_tables(connection)
+        with admin.connect() as connection, connection.begin():
+            mark(connection, tenant.id, draft)
+            if draft != schema:
+                connection.exec_driver_sql(f"ALTER SCHEMA {draft} RENAME TO {schema}")
 
     def drop(self, connection: Connection, tenant: Tenant) -> None:
         schema = schema_named(tenant.id)
@@ -115,9 +133,14 @@ class SchemaIsolation(Isolation):
             if exists:
                 self._is_complete(connection, tenant)
                 self._server.drop(connection, schema)
+            # Left by `create_by`, where that was cut short.
+            if self._settings.migrations is not None and self._server.is_there(connection, _draft_of(schema)):
+                self._server.drop(connection, _draft_of(schema))
 
     def tables(self, url: URL, tenant: Tenant) -> TenantTables:
-        schema = schema_named(tenant.id)
+        return self._tables_in(schema_named(tenant.id), url)
+
+    def _tables_in(self, schema: str, url: URL) -> TenantTables:
         if self._server.backend != "postgresql":
             return TenantTables(url.set(database=schema))
         return TenantTables(url, schema=schema, search_path=_path(schema, self._settings.extensions_schema))
@@ -169,18 +192,23 @@ class SchemaIsolation(Isolation):
             )
         return owner is not None
 
-    def _script_for(self, connection: Connection, tenant_id: str) -> str:
-        script = self._script.get(self._places.own_tables, partial(self._render, connection))
+    def _script_for(self, connection: Connection, tenant_id: str, made: Made | None) -> str:
+        render = partial(self._render, connection, made)
+        script = self._script.get(self._places.own_tables, render, made and made.revision)
         return script.replace(_SOMEBODY, tenant_id)
 
-    def _render(self, connection: Connection) -> str:
+    def _render(self, connection: Connection, made: Made | None) -> str:
         dialect = self._dialect_of(connection, paramstyle="named", positional=False)
         schema, places, owner = schema_named(_SOMEBODY), self._places, owner_table()
         marked = insert(owner).values(tenant_id=_SOMEBODY)
+        if made is not None:
+            tables = made.statements
+        else:
+            tables = ddl.rendered_tables(dialect, schema, self._metadata, places.own_tables, places.common_types)
         statements = [
             ddl.rendered(dialect, schema, CreateSchema(schema)),
             self._set_path(schema),
-            *ddl.rendered_tables(dialect, schema, self._metadata, places.own_tables, places.common_types),
+            *tables,
             *ddl.rendered_tables(dialect, schema, owner.metadata, [owner]),
             ddl.rendered(dialect, schema, marked, compile_kwargs={"literal_binds": True}),
         ]
@@ -203,6 +231,11 @@ class SchemaIsolation(Isolation):
     def _set_path(self, schema: str) -> str:
         """For names in the application's own DDL texts, which would else lead to the deployment's tables."""
         return f"SET LOCAL search_path TO {_path(schema, self._settings.extensions_schema)}"
+
+
+def _draft_of(schema: str) -> str:
+    """The schema that is there only while the tenant's own is made."""
+    return f"{schema}_provisioning"
 
 
 def _path(*schemas: str | None) -> str:

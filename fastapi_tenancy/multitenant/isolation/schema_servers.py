@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 from types import MappingProxyType
 from typing import ClassVar
 
-from sqlalchemy import URL, Connection, text
+from sqlalchemy import URL, Connection, inspect, text
 from sqlalchemy.schema import DropSchema
 
 from ...errors import TenantUnavailableError
@@ -40,6 +40,9 @@ class SchemaServer(ABC):
     @abstractmethod
     def looking(self, connection: Connection, schema: str) -> AbstractContextManager[bool]:
         """Whether the schema is there; meanwhile nobody else creates or drops it by way of this library."""
+
+    def is_there(self, connection: Connection, schema: str) -> bool:
+        return inspect(connection).has_schema(schema)
 
     @abstractmethod
     def drop(self, connection: Connection, schema: str) -> None:

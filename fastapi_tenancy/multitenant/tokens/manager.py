@@ -9,11 +9,13 @@ from hmac import compare_digest
 
 from ...acts import Acts
 from ...bearer import Recent, digest_of
+from ...bus import Change
 from ...cache import ABSENT
 from ...errors import InvalidTokenError, TokenNotFoundError
 from ...events import EventKind
 from ...settings import TenancySettings
 from ...store import TokenRecord, TokenStore
+from ...store.calls import one_load
 from ...store.token import LAST_USE_EVERY, is_token_id
 from ...tenant import Tenant
 from ..finds_tenants import FindsTenants
@@ -39,7 +41,7 @@ class MultitenantTokenManager:
     """The tenants' own tokens; tenants are named by their identifiers.
 
     A token is valid while the store has its record. A token that is revoked is refused in this process at once, and in
-    others within `cache_ttl`.
+    others as soon as the bus tells them, or within `cache_ttl`.
 
     Args:
         store: where the records are kept.
@@ -51,6 +53,7 @@ class MultitenantTokenManager:
 
     Attributes:
         impersonations: what `Tenancy.impersonate` and `Tenancy.redeem` do.
+        on_change: is told what other processes have to forget; None for nobody.
 
     Raises:
         ConfigurationError: `token_secrets` cannot be used, or PyJWT is not installed.
@@ -77,6 +80,7 @@ class MultitenantTokenManager:
         self._records = Records(settings, now, clock)
         self._recall = self._records.known.recall
         self._seen = Recent[bytes, _Seen](settings.cache_size * TOKENS_PER_TENANT)
+        self.on_change: Callable[[Change], None] | None = None
         self._uses = LastUses(lambda uses: tenants.ask(store.note_token_uses(uses)), now)
         self._loads = 0
 
@@ -149,7 +153,9 @@ class MultitenantTokenManager:
             removed = await self._tenants.ask(self._store.remove_token(owner.id, token_id, audit=act.entries))
         finally:
             # After the write, not before: a load that read the old row in between is then overtaken, and not kept.
-            await self._records.clear(token_id)
+            await self.forget(token_id)
+            if self.on_change is not None:
+                self.on_change(Change.of_token(token_id))
         if not removed:
             raise unknown
         logger.info("token revoked", extra={"tenant": owner.id, "token_id": token_id})
@@ -186,11 +192,18 @@ class MultitenantTokenManager:
         """The tenant of a valid token, in any status; raises as `verify` does."""
         return (await self._find(token))[1]
 
+    async def forget(self, token_id: str | None = None) -> None:
+        """Read the token from the store the next time; every token if None."""
+        if token_id is None:
+            await self._records.flush()
+        else:
+            await self._records.clear(token_id)
+
     async def forget_all(self) -> None:
         """Forget what is remembered, after what is still to be written was written."""
         await self._uses.aclose()
         self._seen.clear()
-        await self._records.flush()
+        await self.forget()
 
     def stats(self) -> dict[str, int]:
         return {
@@ -246,13 +259,13 @@ class MultitenantTokenManager:
         return record, tenant
 
     async def _record(self, token_id: str) -> TokenRecord | None:
-        async with self._records.acquire(token_id) as lookup:
-            if not lookup.done:
-                self._loads += 1
-                found = await self._tenants.ask(self._store.get_token(token_id))
-                alive = found is not None and found.token_id == token_id and self._records.life_of(found) > 0
-                await lookup.set_result(found if alive else None)
-        record: TokenRecord | None = lookup.result
+        async def load() -> tuple[TokenRecord | None, None]:
+            self._loads += 1
+            found = await self._tenants.ask(self._store.get_token(token_id))
+            alive = found is not None and found.token_id == token_id and self._records.life_of(found) > 0
+            return found if alive else None, None
+
+        record: TokenRecord | None = await one_load(self._records, token_id, load)
         return record
 
     def _note(self, seen: _Seen) -> None:
