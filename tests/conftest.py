@@ -1,10 +1,12 @@
 """Fixtures that every test may use."""
 
+import gc
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forking import Forking, forking
 from hypothesis import HealthCheck, settings
 from places import PLACES, places_fixture
 from servers import mariadb, pgbouncer, postgresql, redis
@@ -15,6 +17,18 @@ from fastapi_tenancy import Tenancy
 # How long a test takes says something about the machine, and nothing about the library.
 settings.register_profile("any machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[object]:
+    """Nothing of what is collected is ever thrown away: the garbage collector need not look at it, now or later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.set_threshold(20_000, 10, 10)
+        gc.enable()
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +61,13 @@ async def on_sqlite(tmp_path: Path) -> AsyncIterator[Tenancy]:
         await tenancy.create_tenant("acme")
         await tenancy.create_tenant("globex")
         yield tenancy
+
+
+@pytest.fixture(scope="session")
+def forked() -> Iterator[Forking]:
+    """Runs programs, which may be killed, without starting Python for each."""
+    with forking() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

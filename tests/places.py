@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 from prepared_stores import new_store_database
-from servers import drop_database, new_database, plain_role, rows_of
+from servers import administer, drop_database, rows_of
 from sqlalchemy import make_url
-from sqlalchemy.exc import ProgrammingError
 
 # The name → the fixture that has the server's URL, and the settings.
 PLACES: Mapping[str, tuple[str | None, Mapping[str, Any]]] = MappingProxyType(
@@ -45,18 +44,21 @@ def place_named(name: str, request: pytest.FixtureRequest) -> Iterator[dict[str,
     if fixture is None:
         yield dict(settings)
         return
-    server = request.getfixturevalue(fixture)
+    by_way_of = make_url(request.getfixturevalue(fixture))
+    # What PgBouncer is connected to cannot be copied.
+    server = request.getfixturevalue("postgresql_url" if fixture == "pgbouncer_url" else fixture)
+    before = _tenants_databases(server)
     # PostgreSQL's own user would walk past row-level security.
-    by_role = name.endswith("-rls")
-    # A role has to own the store's tables, and PgBouncer stays connected to what is to be copied.
-    copies = fixture == "postgresql_url" and not by_role
-    database = new_store_database(server) if copies else new_database(server)
+    database = new_store_database(server, by_role=name.endswith("-rls"))
+    url = make_url(database).set(host=by_way_of.host, port=by_way_of.port)
     try:
-        url = plain_role(database) if by_role else database
-        yield {"database_url": url, **settings}
+        yield {"database_url": url.render_as_string(hide_password=False), **settings}
     finally:
-        for tenant_id in _tenants_in(database):
-            drop_database(make_url(database).set(database=f"t_{tenant_id}").render_as_string(hide_password=False))
+        if left := _tenants_databases(server) - before:
+            # Others may be making theirs on the same server.
+            for (tenant_id,) in rows_of(database, "SELECT id FROM tenancy_tenants"):
+                if (tenants_own := f"t_{tenant_id}") in left:
+                    drop_database(make_url(database).set(database=tenants_own).render_as_string(hide_password=False))
         drop_database(database)
 
 
@@ -71,8 +73,11 @@ def places_fixture(names: Iterable[str]) -> Any:
     return place
 
 
-def _tenants_in(database: str) -> list[str]:
-    try:
-        return [tenant_id for (tenant_id,) in rows_of(database, "SELECT id FROM tenancy_tenants")]
-    except ProgrammingError:
-        return []  # the test made no store
+def _tenants_databases(server_url: str) -> set[str]:
+    return {name for (name,) in administer(server_url, _NAMES[make_url(server_url).get_backend_name()])}
+
+
+_NAMES = {
+    "postgresql": "SELECT datname FROM pg_database WHERE datname LIKE 't\\_%'",
+    "mysql": "SHOW DATABASES LIKE 't\\_%'",
+}

@@ -24,7 +24,7 @@ def open_files(folder: Path) -> list[str]:
 
 
 async def test_mixed_requests_over_20_tenants_mix_no_rows(tmp_path: Path, place: dict[str, Any]) -> None:
-    requests = 200 if "database_url" in place else 600
+    requests = 150 if "database_url" in place else 300
     tenancy = make_tenancy(tmp_path, **place, profile_cache_size=3)
     rng = random.Random(1)
     written: dict[str, list[str]] = {name: [] for name in TENANTS}

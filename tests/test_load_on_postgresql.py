@@ -66,7 +66,7 @@ def app_that_fails(tenancy: Tenancy) -> FastAPI:
 async def test_mixed_requests_on_three_connections_mix_no_rows_and_leave_nothing(
     tmp_path: Path, place: dict[str, Any]
 ) -> None:
-    requests = 4000 if place.get("shared_isolation") is None and place["manager_type"] == "shared-profile" else 300
+    requests = 4000 if place.get("shared_isolation") is None and place["manager_type"] == "shared-profile" else 200
     admin = place["database_url"]
     limits = {"connection_budget": 24, "pool_size": 3, "max_overflow": 0, "pool_timeout": 60, "profile_cache_size": 5}
     with_time_out = make_url(admin).update_query_dict({"options": "-c statement_timeout=1500"})

@@ -1,10 +1,9 @@
 """A creation with an Idempotency-Key is carried out once, however often it is sent and whoever dies meanwhile."""
 
 import asyncio
+import json
 import signal
 import sqlite3
-import subprocess
-import sys
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +12,7 @@ from textwrap import dedent
 import httpx2 as httpx
 import pytest
 from fastapi import FastAPI
+from forking import Forking
 from hypothesis import given
 from hypothesis import strategies as st
 from support import make_tenancy, running
@@ -229,11 +229,10 @@ async def test_a_long_request_shows_that_it_is_alive(client, tmp_path, held_up, 
 
 
 KILLED = """
-    import asyncio, os, signal, sys
+    import asyncio, json, os, signal, sys
     from pathlib import Path
     from conftest import make_admin_app
     from support import make_tenancy, running
-    from test_admin_idempotency import create
     from fastapi_tenancy.multitenant.databases.sqlite_file import SQLiteFiles
 
     step, folder = sys.argv[1], Path(sys.argv[2])
@@ -251,21 +250,19 @@ KILLED = """
                 async def dies_at_the_end(before, after):
                     return await (real if after.status is None else die)(before, after)
                 tenancy.store.change_request = dies_at_the_end
-            await create(client)
+            await client.post("/admin/tenants", **json.loads(sys.argv[3]))
 
     asyncio.run(main())
 """
 
 
 @pytest.mark.parametrize("step", ["reserved", "created"])
-async def test_what_was_killed_is_carried_out_again_and_makes_one_tenant(tmp_path: Path, admin_app, step: str) -> None:
-    program = [sys.executable, "-c", dedent(KILLED), step, str(tmp_path)]
-    paths = [str(Path(__file__).parent), *sys.path]
-    process = await asyncio.create_subprocess_exec(
-        *program, env={"PYTHONPATH": ":".join(paths)}, stderr=subprocess.PIPE
-    )
-    _, errors = await process.communicate()
-    assert process.returncode == -signal.SIGKILL, errors.decode()
+async def test_what_was_killed_is_carried_out_again_and_makes_one_tenant(
+    tmp_path: Path, admin_app, forked: Forking, step: str
+) -> None:
+    request = json.dumps({"json": NEW, "headers": {**OPERATOR, **KEY}})
+    process = forked.run(dedent(KILLED), step, str(tmp_path), request, paths=(str(Path(__file__).parent),))
+    assert process.returncode == -signal.SIGKILL, process.stderr
     clock = Clock()
     tenancy = make_tenancy(tmp_path, now=clock)
     async with running(admin_app(tenancy)) as client:

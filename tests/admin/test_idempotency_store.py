@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from servers import new_database
+from prepared_stores import new_store_database, put_store
 
 from fastapi_tenancy import InMemoryTenantStore, SQLAlchemyTenantStore, TenantStore
 from fastapi_tenancy.testing import IdempotencyStoreContract
@@ -18,10 +18,11 @@ class TestIdempotencyStore(IdempotencyStoreContract):
         if request.param == "in memory":
             made = InMemoryTenantStore()
         elif request.param == "sqlite":
+            put_store(tmp_path / "store.db")
             made = SQLAlchemyTenantStore(f"sqlite:///{tmp_path}/store.db")
         else:
             server = request.getfixturevalue({"postgresql": "postgresql_url", "mariadb": "mysql_url"}[request.param])
-            made = SQLAlchemyTenantStore(new_database(server))
+            made = SQLAlchemyTenantStore(new_store_database(server))
         await made.open()
         yield made
         await made.close()

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from servers import new_database
+from prepared_stores import new_store_database, put_store
 
 from fastapi_tenancy import AuditStore, InMemoryTenantStore, SQLAlchemyTenantStore
 from fastapi_tenancy.testing import AuditStoreContract
@@ -21,9 +21,10 @@ class TestAuditStore(AuditStoreContract):
         if request.param == "in memory":
             made: AuditedStore = InMemoryTenantStore()
         elif request.param == "sqlite":
+            put_store(tmp_path / "store.db")
             made = SQLAlchemyTenantStore(f"sqlite:///{tmp_path}/store.db")
         else:
-            made = SQLAlchemyTenantStore(new_database(request.getfixturevalue(SERVERS[request.param])))
+            made = SQLAlchemyTenantStore(new_store_database(request.getfixturevalue(SERVERS[request.param])))
         await made.open()
         yield made
         await made.close()

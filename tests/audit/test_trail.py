@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from servers import new_database
+from prepared_stores import new_store_database
 from support import make_tenancy
 
 from fastapi_tenancy import (
@@ -195,7 +195,7 @@ async def on_a_database(request: pytest.FixtureRequest, tmp_path: Path) -> Async
     servers = {"postgresql": "postgresql_url", "mariadb": "mysql_url"}
     given = {}
     if request.param in servers:
-        given["database_url"] = new_database(request.getfixturevalue(servers[request.param]))
+        given["database_url"] = new_store_database(request.getfixturevalue(servers[request.param]))
         given["tenant_database_url"] = f"sqlite:///{tmp_path}/{{id}}.db"
     async with make_tenancy(tmp_path, **given) as tenancy:
         await tenancy.create_tenant("acme")

@@ -23,6 +23,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from alembic.config import main as alembic_command
 from fastapi.testclient import TestClient
 from servers import drop_database, new_database, plain_role, rows_of
 from sqlalchemy import make_url
@@ -145,7 +146,9 @@ class Reader:
             assert client.request(method, given.url, content=given.data, headers=headers).text == printed
 
     def pytest(self, words: list[str], _: str) -> None:
-        command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", *words]
+        # Of all the plugins that are installed here, the pages need one, and each takes time to import.
+        plugins = ["--disable-plugin-autoload", "-p", "anyio.pytest_plugin", "-p", "no:cacheprovider"]
+        command = [sys.executable, "-m", "pytest", "-q", "-W", "error", *plugins, *words]
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
         assert ended.returncode == 0, ended.stdout
 
@@ -155,13 +158,20 @@ class Reader:
             assert tenancy_command(words[2:]) == 0
         assert output.getvalue().strip() == printed
 
+    def alembic(self, words: list[str], _: str) -> None:
+        sys.modules.pop("main", None)  # a new process would import what the page has changed
+        importlib.invalidate_caches()
+        alembic_command(words)
+
     def make(self, words: list[str], _: str) -> None:
         assert words[0] in make_targets()
 
 
 COMMANDS: dict[str, Callable[[Reader, list[str], str], None]] = {
+    "alembic": Reader.alembic,
     "curl": Reader.curl,
     "export": Reader.export,
+    "fastapi-tenancy": lambda reader, words, printed: reader.program(["-m", "fastapi_tenancy", *words], printed),
     "make": Reader.make,
     "pytest": Reader.pytest,
     "python": Reader.program,

@@ -22,6 +22,7 @@ from examples.notes.app import create_app
 from examples.notes.seed import COMPANIES
 
 ROOT = Path(__file__).parents[2]
+PROGRAM = "from examples.notes.__main__ import main; main()"
 SLUGS = [company["slug"] for company in COMPANIES]
 
 # The three ways to one tenant: how to make a URL, and what to send.
@@ -398,10 +399,9 @@ def test_the_demo_says_where_to_click_and_serves_there(tmp_path):
     assert demo.returncode == 0
 
 
-def test_a_port_that_is_taken_is_one_clear_line(tmp_path):
+def test_a_port_that_is_taken_is_one_clear_line(tmp_path, forked):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        command = [sys.executable, "-m", "examples.notes", "--port", str(port), "--data", str(tmp_path)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        done = forked.run(PROGRAM, "--port", str(port), "--data", str(tmp_path))
     assert done.returncode == 1
     assert done.stderr == f"port {port} is taken; choose another: make demo PORT={port + 1}\n"

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from anyio.from_thread import BlockingPortal, start_blocking_portal
 from isolation.row_databases import SERVERS, Database
 from isolation.row_models import A, B
 from servers import drop_database, new_database
@@ -32,25 +31,14 @@ def empty(server_url: str | None, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def portal() -> Iterator[BlockingPortal]:
-    """A loop that lives as long as the tests do."""
-    with start_blocking_portal() as portal:
-        yield portal
-
-
-@pytest.fixture(scope="session")
-def planted_once(
-    server_url: str | None, portal: BlockingPortal, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Database]:
-    yield (database := Database(url_of(server_url, tmp_path_factory.mktemp("row")), portal, A, B))
+def planted_once(server_url: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    yield (database := Database(url_of(server_url, tmp_path_factory.mktemp("row")), A, B))
     database.close()
 
 
 @pytest.fixture(scope="session")
-def alone_once(
-    server_url: str | None, portal: BlockingPortal, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Database]:
-    yield (database := Database(url_of(server_url, tmp_path_factory.mktemp("row")), portal, A))
+def alone_once(server_url: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    yield (database := Database(url_of(server_url, tmp_path_factory.mktemp("row")), A))
     database.close()
 
 

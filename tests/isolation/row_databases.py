@@ -4,14 +4,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from anyio.from_thread import BlockingPortal
 from isolation.row_models import A, B, Base, Country, rows_of, said
-from sqlalchemy import delete, func, insert, select, text
+from sqlalchemy import Connection, create_engine, delete, func, insert, make_url, select
 from sqlalchemy.exc import CompileError, DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.schema import CreateTable
 
 from fastapi_tenancy.multitenant.isolation import RowIsolation, stamped_sessionmaker
+from fastapi_tenancy.urls import synchronous
 
 SERVERS = ("sqlite", "postgresql", "mariadb")
 
@@ -21,24 +21,30 @@ Rows = dict[str, list[tuple[Any, ...]]]
 class Database:
     """A database with the rows of `tenants`: ids 1 to 4 are A's and say alpha, 101 to 104 are B's and say bravo.
 
-    `rows` and `restore` work behind the library's back, on a connection that stays open in the loop of `portal`.
+    `rows` and `restore` work behind the library's back, on a connection that stays open.
     `guarded` and `unguarded` belong to the loop that uses them, until it calls `disconnect`.
     """
 
-    def __init__(self, url: str, portal: BlockingPortal, *tenants: str) -> None:
+    def __init__(self, url: str, *tenants: str) -> None:
         self.url = url
         self.isolation = RowIsolation(Base.metadata)
         self.guarded = create_async_engine(url)
         self.isolation.guard(self.guarded)
         self.unguarded = create_async_engine(url)
-        self._portal, self._tenants = portal, tenants
-        self._engine = create_async_engine(url)
-        portal.call(self._create)
-        portal.call(self._plant)
+        self._tenants = tenants
+        self._engine = create_engine(synchronous(make_url(url)))
+        self._create()
+        self._plant()
         self._planted = self.rows()
 
     def rows(self) -> Rows:
-        return self._portal.call(self._read)
+        with self._engine.connect() as connection:
+            return {
+                table.name: sorted(
+                    map(tuple, connection.exec_driver_sql(f"SELECT * FROM {table.name}").cursor.fetchall()), key=str
+                )
+                for table in Base.metadata.sorted_tables
+            }
 
     def rows_but(self, tenant: str) -> Rows:
         """All rows that are not `tenant`'s."""
@@ -46,47 +52,40 @@ class Database:
 
     def restore(self) -> None:
         if self.rows() != self._planted:
-            self._portal.call(self._plant)
+            self._plant()
 
     async def disconnect(self) -> None:
         await self.guarded.dispose()
         await self.unguarded.dispose()
 
     def close(self) -> None:
-        self._portal.call(self._engine.dispose)
+        self._engine.dispose()
 
-    async def _create(self) -> None:
-        async with self._engine.begin() as connection:
+    def _create(self) -> None:
+        with self._engine.begin() as connection:
             for table in Base.metadata.sorted_tables:
                 # Foreign keys would stop what we have to stop: a tenant who refers to another's rows.
-                await connection.execute(CreateTable(table, include_foreign_key_constraints=[]))
+                connection.execute(CreateTable(table, include_foreign_key_constraints=[]))
 
-    async def _plant(self) -> None:
-        async with self._engine.begin() as connection:
+    def _plant(self) -> None:
+        with self._engine.begin() as connection:
             for table in Base.metadata.sorted_tables:
-                await connection.execute(delete(table))
-            await connection.execute(insert(Country), [{"id": 1, "name": "Norway"}])
+                connection.execute(delete(table))
+            connection.execute(insert(Country), [{"id": 1, "name": "Norway"}])
             for tenant, first, word in ((A, 1, "alpha"), (B, 101, "bravo")):
                 if tenant in self._tenants:
                     for table, rows in rows_of(tenant, first, word).items():
-                        await connection.execute(insert(table), rows)
+                        connection.execute(insert(table), rows)
             if connection.dialect.name == "postgresql":
-                await _number_from(connection, 1000)
-
-    async def _read(self) -> Rows:
-        async with self._engine.connect() as connection:
-            return {
-                table.name: sorted(map(tuple, await connection.execute(text(f"SELECT * FROM {table.name}"))), key=str)
-                for table in Base.metadata.sorted_tables
-            }
+                _number_from(connection, 1000)
 
 
-async def _number_from(connection: AsyncConnection, first: int) -> None:
+def _number_from(connection: Connection, first: int) -> None:
     """The keys that were given are no news to PostgreSQL's sequences."""
     for table in Base.metadata.sorted_tables:
         if table.autoincrement_column is not None:
             sequence = func.pg_get_serial_sequence(table.name, table.autoincrement_column.name)
-            await connection.execute(select(func.setval(sequence, first)))
+            connection.execute(select(func.setval(sequence, first)))
 
 
 @asynccontextmanager

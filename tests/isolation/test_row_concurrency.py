@@ -82,9 +82,9 @@ async def step(session: AsyncSession, tenant: str, kind: int, rows: int) -> int:
             return rows - gone.rowcount
 
 
-async def work(sessions: async_sessionmaker[AsyncSession], tenant: str, seed: int) -> int:
+async def work(sessions: async_sessionmaker[AsyncSession], tenant: str, seed: int, times: int) -> int:
     dice, rows, done = random.Random(seed), 0, 0
-    while done < 100:
+    while done < times:
         try:
             async with sessions() as session, session.begin():
                 left = await step(session, tenant, dice.randrange(5), rows)
@@ -97,7 +97,8 @@ async def work(sessions: async_sessionmaker[AsyncSession], tenant: str, seed: in
     return rows
 
 
-async def test_a_thousand_operations_of_ten_tenants_stay_apart(empty: str) -> None:
+async def test_a_thousand_operations_of_ten_tenants_stay_apart(empty: str, server: str) -> None:
+    times = 100 if server == "postgresql" else 30  # elsewhere they wait for each other, in SQLite always
     engine = open_engine(parse_url(empty, "test"), pool_size=10)
     async with engine.begin() as connection:
         await connection.run_sync(Base.metadata.create_all)
@@ -108,7 +109,7 @@ async def test_a_thousand_operations_of_ten_tenants_stay_apart(empty: str) -> No
     # Two workers of one tenant would each have to know what the other has just added.
     async with asyncio.TaskGroup() as group:
         workers = [
-            group.create_task(work(isolation.sessionmaker(engine, AsyncSession, tenant), tenant, seed))
+            group.create_task(work(isolation.sessionmaker(engine, AsyncSession, tenant), tenant, seed, times))
             for seed, tenant in enumerate(tenants)
         ]
     await engine.dispose()

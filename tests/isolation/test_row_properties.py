@@ -114,7 +114,8 @@ def test_any_select_gives_what_it_gives_alone(
     shared, alone = loop.run(open_both())
     joins = ({}, {"isouter": True}) if server == "mariadb" else ({}, {"isouter": True}, {"full": True})
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    # The library's part is the same everywhere, so the fastest database is asked most.
+    @settings(max_examples=60 if server == "sqlite" else 20, deadline=None, suppress_health_check=list(HealthCheck))
     @given(statements(joins))
     def check(statement: Any) -> None:
         async def both() -> tuple[list[str] | None, list[str] | None]:

@@ -1,13 +1,13 @@
 """A tenant gets another key: its file is under one of the two at any moment, and nothing that is written is lost."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forking import Forking
 from keys.key_support import file_of, needs_sqlcipher, random_key, sealing, write_with
 from support import Note, add_notes, client_of, make_app, make_tenancy, named, read_notes
 
@@ -145,12 +145,6 @@ async def test_a_suspended_tenant_can_get_another_key_and_one_that_goes_cannot(t
         await tenancy.rekey_tenant("acme")
 
 
-async def test_the_same_call_ends_what_was_killed_at_any_moment(tmp_path: Path) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(Path(__file__).with_name("kill_keys.py")), str(tmp_path)),
-        env={"PYTHONPATH": ":".join(sys.path)},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    _, errors = await process.communicate()
-    assert process.returncode == 0, errors.decode()
+def test_the_same_call_ends_what_was_killed_at_any_moment(tmp_path: Path, forked: Forking) -> None:
+    process = forked.run(Path(__file__).with_name("kill_keys.py"), str(tmp_path))
+    assert process.returncode == 0, process.stderr

@@ -2,13 +2,13 @@
 
 import asyncio
 import signal
-import subprocess
-import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from forking import Forking
 from sqlalchemy import create_engine, text
 from support import Base, add_notes, client_of, make_app, make_tenancy, named, read_notes, running
 
@@ -167,18 +167,20 @@ KILLED = """
 """
 
 
-async def killed_at(step: str, folder: Path) -> None:
-    program = [sys.executable, "-c", dedent(KILLED), step, str(folder)]
-    process = await asyncio.create_subprocess_exec(
-        *program, cwd=Path(__file__).parents[1], env={"PYTHONPATH": ":".join(sys.path)}, stderr=subprocess.PIPE
-    )
-    _, errors = await process.communicate()
-    assert process.returncode == -signal.SIGKILL, errors.decode()
+@pytest.fixture
+def killed_at(tmp_path: Path, forked: Forking) -> Callable[[str], None]:
+    """Kill a process at a step of its work in the folder."""
+
+    def killed_at(step: str) -> None:
+        process = forked.run(dedent(KILLED), step, str(tmp_path))
+        assert process.returncode == -signal.SIGKILL, process.stderr
+
+    return killed_at
 
 
 @pytest.mark.parametrize("step", ["create: recorded", "create: half built", "create: built", "create: in place"])
-async def test_a_killed_creation_is_not_served_and_the_same_call_ends_it(tmp_path: Path, step: str) -> None:
-    await killed_at(step, tmp_path)
+async def test_a_killed_creation_is_not_served_and_the_same_call_ends_it(tmp_path: Path, killed_at, step: str) -> None:
+    killed_at(step)
     later = datetime.now(UTC) + timedelta(seconds=11)
     tenancy = make_tenancy(tmp_path, now=lambda: later)
     async with running(make_app(tenancy)) as client:
@@ -190,8 +192,8 @@ async def test_a_killed_creation_is_not_served_and_the_same_call_ends_it(tmp_pat
 
 
 @pytest.mark.parametrize("step", ["delete: marked", "delete: dropped"])
-async def test_a_killed_deletion_is_not_served_and_the_same_call_ends_it(tmp_path: Path, step: str) -> None:
-    await killed_at(step, tmp_path)
+async def test_a_killed_deletion_is_not_served_and_the_same_call_ends_it(tmp_path: Path, killed_at, step: str) -> None:
+    killed_at(step)
     tenancy = make_tenancy(tmp_path)
     async with running(make_app(tenancy)) as client:
         assert (await client.get("/whoami", headers=named("acme"))).status_code == 404
@@ -201,8 +203,8 @@ async def test_a_killed_deletion_is_not_served_and_the_same_call_ends_it(tmp_pat
         assert await read_notes(tenancy, "acme") == []
 
 
-async def test_a_deletion_can_be_called_off_before_data_is_lost(tmp_path: Path) -> None:
-    await killed_at("delete: marked", tmp_path)
+async def test_a_deletion_can_be_called_off_before_data_is_lost(tmp_path: Path, killed_at) -> None:
+    killed_at("delete: marked")
     async with make_tenancy(tmp_path) as tenancy:
         await tenancy.delete_tenant("acme")
         assert len(files(tmp_path)) >= 1

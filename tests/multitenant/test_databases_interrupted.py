@@ -2,10 +2,10 @@
 
 import asyncio
 import json
-import sys
 from pathlib import Path
 
 import pytest
+from forking import Forking
 from multitenant.own_databases import SERVERS, Server, before_step
 from support import add_notes, make_tenancy
 
@@ -27,7 +27,7 @@ def way(request: pytest.FixtureRequest):
         yield server, {"database_url": server.url, **settings}, given
 
 
-async def test_the_same_call_ends_what_was_killed_at_any_step(way, tmp_path: Path) -> None:
+def test_the_same_call_ends_what_was_killed_at_any_step(way, tmp_path: Path, forked: Forking) -> None:
     server, settings, given = way
     # The store is of no matter here, and faster in a file.
     settings = {
@@ -36,15 +36,9 @@ async def test_the_same_call_ends_what_was_killed_at_any_step(way, tmp_path: Pat
         "tenant_database_url": server.named("t_{id}"),
     }
     order = {"server": server.url, "settings": settings, "given": given, "before": sorted(server.before)}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(Path(__file__).with_name("kill_steps.py")), json.dumps(order)),
-        env={"PYTHONPATH": ":".join(sys.path)},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    output, errors = await process.communicate()
-    assert process.returncode == 0, errors.decode()
-    assert all(int(steps) >= 2 for steps in output.split())
+    process = forked.run(Path(__file__).with_name("kill_steps.py"), json.dumps(order))
+    assert process.returncode == 0, process.stderr
+    assert [int(steps) >= 2 for steps in process.stdout.split()] == [True, True]
 
 
 async def check_nothing_is_left(tenancy: Tenancy, server: Server) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from multitenant.own_databases import Server
+from psycopg.errors import InsufficientPrivilege
 from servers import plain_role, rows_of
 from sqlalchemy import (
     DDL,
@@ -23,7 +24,6 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.exc import ProgrammingError
 from support import add_notes, make_tenancy, read_notes
 
 from fastapi_tenancy import ConfigurationError, Tenancy, TenantUnavailableError
@@ -161,7 +161,7 @@ async def test_a_role_can_connect_to_no_database_of_a_tenant_without_a_role(role
 async def test_a_role_cannot_read_the_librarys_own_tables(roles: Tenancy) -> None:
     own = make_url(roles.settings.database_url).database
     here = make_url(await url_of(roles, "acme")).set(database=own).render_as_string(hide_password=False)
-    with pytest.raises(ProgrammingError, match="permission denied for table tenancy_tenants"):
+    with pytest.raises(InsufficientPrivilege, match="permission denied for table tenancy_tenants"):
         rows_of(here, "SELECT * FROM tenancy_tenants")
 
 

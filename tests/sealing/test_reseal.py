@@ -9,6 +9,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from forking import Forking
 from sealing.sealing_support import (
     NEW,
     OLD,
@@ -182,14 +183,10 @@ async def test_a_store_that_seals_nothing_is_named(tmp_path: Path) -> None:
             await tenancy.reseal()
 
 
-async def test_a_rotation_that_is_killed_anywhere_leaves_all_readable_and_is_ended_by_the_next() -> None:
-    program = [sys.executable, str(Path(__file__).parent / "reseal_steps.py")]
-    process = await asyncio.create_subprocess_exec(
-        *program, env={"PYTHONPATH": ":".join(sys.path)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    output, errors = await process.communicate()
-    assert process.returncode == 0, errors.decode()
-    assert int(output) >= 8  # places at which it was killed
+def test_a_rotation_that_is_killed_anywhere_leaves_all_readable_and_is_ended_by_the_next(forked: Forking) -> None:
+    process = forked.run(Path(__file__).with_name("reseal_steps.py"))
+    assert process.returncode == 0, process.stderr
+    assert int(process.stdout) >= 8  # places at which it was killed
 
 
 APPLICATION = """

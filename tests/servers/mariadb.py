@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import make_url
 
+from .databases import administered
 from .process import free_port, installed, run, serving, working_folder
 
 # Small, and nothing has to survive a crash.
@@ -24,7 +25,9 @@ _SMALL = (
 def mariadb() -> Iterator[str]:
     """The URL of an administrator on TENANCY_TEST_MYSQL_URL, else on a server that is started here; no database."""
     if url := os.environ.get("TENANCY_TEST_MYSQL_URL"):
-        yield make_url(url).set(drivername="mysql+asyncmy").render_as_string(hide_password=False)
+        named = make_url(url).set(drivername="mysql+asyncmy").render_as_string(hide_password=False)
+        with administered(named):
+            yield named
         return
     server, install = installed("mariadbd"), installed("mariadb-install-db")
     if server is None or install is None:
@@ -34,5 +37,8 @@ def mariadb() -> Iterator[str]:
         run(folder, install, *options, "--auth-root-authentication-method=normal", "--skip-test-db")
         port = free_port()
         here = ("--bind-address=127.0.0.1", f"--port={port}", f"--socket={folder}/socket")
-        with serving(folder, "ready for connections", server, *options, *here, "--character-set-server=utf8mb4"):
-            yield f"mysql+asyncmy://root@127.0.0.1:{port}/"
+        with (
+            serving(folder, "ready for connections", server, *options, *here, "--character-set-server=utf8mb4"),
+            administered(f"mysql+asyncmy://root@127.0.0.1:{port}/") as url,
+        ):
+            yield url

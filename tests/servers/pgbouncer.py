@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import make_url
 
+from .databases import administered
 from .process import free_port, installed, serving, working_folder
 
 _CONFIGURATION = """\
@@ -33,5 +34,6 @@ def pgbouncer(postgresql_url: str) -> Iterator[str]:
     with working_folder("pgbouncer") as folder:
         (folder / "pgbouncer.ini").write_text(_CONFIGURATION.format(url=url.set(port=url.port or 5432), port=port))
         (folder / "users").write_text(f'"{url.username}" "{url.password or ""}"\n')  # others it asks the server for
-        with serving(folder, "process up", program, "pgbouncer.ini"):
-            yield url.set(host="127.0.0.1", port=port).render_as_string(hide_password=False)
+        pooled = url.set(host="127.0.0.1", port=port).render_as_string(hide_password=False)
+        with serving(folder, "process up", program, "pgbouncer.ini"), administered(pooled):
+            yield pooled

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
+from .databases import administered
 from .process import free_port, may_run, run, serving, working_folder
 
 _INITDB = ("--username", "postgres", "--auth", "trust", "--no-sync", "--encoding", "UTF8", "--locale", "C")
@@ -33,7 +34,10 @@ def postgresql(**settings: object) -> Iterator[str]:
     Whoever gives `settings` of the server, such as `max_connections=40`, always gets one of its own.
     """
     if not settings and (url := os.environ.get("TENANCY_TEST_POSTGRES_URL")):
-        yield make_url(url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+        with administered(
+            make_url(url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+        ) as url:
+            yield url
         return
     binaries = _binaries()
     if binaries is None:
@@ -46,8 +50,11 @@ def postgresql(**settings: object) -> Iterator[str]:
         words = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         command = (binaries / "postgres", "-D", data, *words)
         # Killed, it would leave its children and its shared memory.
-        with serving(folder, "ready to accept connections", *command, end=signal.SIGQUIT):
-            yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
+        with (
+            serving(folder, "ready to accept connections", *command, end=signal.SIGQUIT),
+            administered(f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres") as url,
+        ):
+            yield url
 
 
 def _binaries() -> Path | None:

