@@ -163,7 +163,7 @@ class Administration(ABC):
         return await self._lifecycle.update(await self._as_read(current, version), **given)
 
     async def suspend_tenant(self, tenant: str | Tenant, *, version: int | None = None) -> Tenant:
-        """Refuse its requests from now on; in this process at once, in others within `cache_ttl`.
+        """Refuse its requests from now on; in this process at once, in others as soon as the bus tells them.
 
         Its arguments are as those of `delete_tenant`, and so are its errors.
         """

@@ -84,9 +84,12 @@ class Coherence:
         for change in changes:
             await self._forget[change.topic](*change.keys)
 
-    def stats(self) -> dict[str, Any]:
-        bus = self._bus
-        return {"kind": bus.kind, "connected": bus.is_connected, **bus.stats(), "bound": self.bound}
+    def bus(self) -> tuple[str, bool]:
+        """Its kind, as the setting `bus` names it, and whether it is connected."""
+        return self._bus.kind, self._bus.is_connected
+
+    def stats(self) -> dict[str, float]:
+        return {"connected": self._bus.is_connected, **self._bus.stats(), "bound": self.bound}
 
     async def _forget_tenant(self, tenant_id: str, *identifiers: str) -> None:
         await self._directory.forget_changed(tenant_id, *identifiers)
@@ -134,7 +137,7 @@ _NEEDS = {
 
 _MAKE: Mapping[str, Callable[[TenancySettings, Any], Bus]] = MappingProxyType(
     {
-        "redis": lambda settings, store: RedisBus(settings.redis_url or "", lambda: _name(settings, store)),
+        "redis": lambda settings, store: RedisBus(settings.redis_url or "", lambda: store_name(settings, store)),
         "postgresql": lambda _, store: PostgreSQLBus(store),
         "poll": lambda settings, store: PollingBus(store, settings.bus_poll_interval, settings.store_timeout),
         "none": lambda *_: NoBus(),
@@ -150,7 +153,7 @@ def _kinds(settings: TenancySettings, store: TenantStore) -> Sequence[str]:
     return (*redis, *(kind for kind in told if listening or kind != "postgresql"), "none")
 
 
-def _name(settings: TenancySettings, store: TenantStore) -> str:
+def store_name(settings: TenancySettings, store: TenantStore) -> str:
     """The same in all workers on a store, however they reach it; of a store without an id, where the URL leads."""
     if isinstance(store, ChangeStore):
         return store.store_id

@@ -16,6 +16,7 @@ from .connections import BlockingBudgetedPool, BudgetedPool, ConnectionBudget
 from .settings import TenancySettings
 from .sqlite import BUSY_TIMEOUT, prepared
 from .urls import is_sqlite, server_of, sqlite_file, synchronous
+from .usage import TenantUsage
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -32,10 +33,15 @@ class Drivers(NamedTuple):
 
 
 class Engines:
-    """Opens the engines of one deployment: its pools, within its budget of connections to each server."""
+    """Opens the engines of one deployment: its pools, within its budget of connections to each server.
 
-    def __init__(self, settings: TenancySettings) -> None:
+    Attributes:
+        usage: what counts the tenants' statements and connections; None where nothing does.
+    """
+
+    def __init__(self, settings: TenancySettings, usage: TenantUsage | None = None) -> None:
         self._settings = settings
+        self.usage = usage
         self._budgets: dict[str, ConnectionBudget] = {}
         self._server_turns: dict[str, asyncio.Semaphore] = {}
         self.pool_timeout = settings.pool_timeout

@@ -273,6 +273,38 @@ class TenantUnavailableError(RequestError):
         super().__init__(message, detail=detail, retry_after=retry_after)
 
 
+class TenantMigratingError(TenantUnavailableError):
+    """The tenant's tables are being migrated, or have to be before it can be served."""
+
+    public = "The tenant is being upgraded; try again soon."
+
+    def __init__(self, message: str, *, detail: str | None = None, retry_after: int = 5) -> None:
+        super().__init__(message, detail=detail, retry_after=retry_after)
+
+
+class TenantReadOnlyError(TenantUnavailableError):
+    """The tenant is being moved, and until that is done its data can be read only."""
+
+    public = "The tenant is being moved and cannot be changed right now; try again soon."
+
+    def __init__(self, message: str, *, detail: str | None = None, retry_after: int = 5) -> None:
+        super().__init__(message, detail=detail, retry_after=retry_after)
+
+
+class MoveError(RequestError):
+    """The tenant cannot be taken to that place, or not now; it stays where it is."""
+
+    status = 409
+    public = "The tenant cannot be moved."
+
+
+class ArchiveError(RequestError):
+    """The archive of a tenant cannot be written, or what was given as one cannot be imported."""
+
+    status = 422
+    public = "The archive cannot be used."
+
+
 class TenantRateLimitError(RequestError):
     """The tenant has had as many requests as its rate allows."""
 

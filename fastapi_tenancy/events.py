@@ -31,6 +31,10 @@ class EventKind(StrEnum):
     SUSPENDED = "suspended"
     ACTIVATED = "activated"
     REKEYED = "rekeyed"
+    MIGRATED = "migrated"
+    MOVED = "moved"
+    EXPORTED = "exported"
+    IMPORTED = "imported"
     DELETING = "deleting"
     DELETED = "deleted"
     DOMAIN_ADDED = "domain_added"
@@ -47,7 +51,16 @@ class EventKind(StrEnum):
 
 
 # Steps of another act, and what is no act of anybody's.
-UNSTOPPABLE = frozenset({EventKind.PROVISIONED, EventKind.DELETING, EventKind.PROFILE_OPENED, EventKind.PROFILE_CLOSED})
+UNSTOPPABLE = frozenset(
+    {
+        EventKind.PROVISIONED,
+        EventKind.MIGRATED,
+        EventKind.IMPORTED,
+        EventKind.DELETING,
+        EventKind.PROFILE_OPENED,
+        EventKind.PROFILE_CLOSED,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -156,6 +156,8 @@ class TenantLifecycle:
 
     async def set_status(self, tenant: Tenant, status: TenantStatus) -> Tenant:
         if tenant.status is status:
+            # Somebody else may have written it, or we did and never learnt of it: what is remembered may be older.
+            await self._directory.forget(tenant)
             return tenant
         saved = await self.update(tenant, status=status)
         logger.info("tenant status changed", extra={"tenant": tenant.id, "status": status.value})

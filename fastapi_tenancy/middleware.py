@@ -1,6 +1,6 @@
 """Resolve the tenant of each request, before the application sees it."""
 
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -8,17 +8,19 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .context import CURRENT
-from .directory import TenantDirectory, require_active
+from .directory import TenantDirectory
 from .errors import ConfigurationError, TenantNotFoundError, TenantNotSpecifiedError
 from .limits import LimitGate
 from .multitenant import Profile
 from .refusal import able_to_refuse, refuse
+from .resolution import Resolution
 from .resolvers import ResolverChain
 from .resolvers.base import is_under, path_below_root
 from .resolvers.chain import settled
 from .resolvers.proxies import TrustedProxies
 from .settings import TenancySettings
 from .tenant import Tenant, TenantStatus
+from .usage import TenantUsage
 
 _ACTIVE = TenantStatus.ACTIVE
 
@@ -37,6 +39,12 @@ class SupportsTenancy(Protocol):
 
     @property
     def limits(self) -> LimitGate | None: ...
+
+    @property
+    def clock(self) -> Callable[[], float]: ...
+
+    @property
+    def usage(self) -> TenantUsage | None: ...
 
     def lease(self, tenant: Tenant) -> AbstractAsyncContextManager[Profile]: ...
 
@@ -59,13 +67,16 @@ class TenancyMiddleware:
     def __init__(
         self, app: ASGIApp, tenancy: SupportsTenancy, exclude: Iterable[str] = (), required: bool = False
     ) -> None:
-        self.app = app if tenancy.limits is None else tenancy.limits.around(app)
+        app = app if tenancy.limits is None else tenancy.limits.around(app)
+        self.app = app if tenancy.usage is None else tenancy.usage.around(app)  # with those that the limits refuse
         self._tenancy = tenancy
         self._exclude = _checked(exclude)
         self._required = required
         self._name = tenancy.resolvers.name
         self._enter = tenancy.resolvers.enter
         self._remembered = tenancy.directory.remembered
+        self._slow = tenancy.settings.slow_resolution
+        self._clock = tenancy.clock
         self._reveals_inactive = tenancy.settings.reveal_inactive
         proxies = tenancy.settings.trusted_proxies
         self._proxies = TrustedProxies(proxies) if proxies else None
@@ -107,7 +118,16 @@ class TenancyMiddleware:
         finally:
             CURRENT.reset(before)
 
-    async def _find(self, named: str | Tenant | Awaitable[Any] | None) -> Tenant | None:
+    def _find(self, named: str | Tenant | Awaitable[Any] | None) -> Awaitable[Tenant | None]:
+        return self._found(named) if named is None or self._slow is None else self._found_under_watch(named, self._slow)
+
+    async def _found_under_watch(self, named: str | Tenant | Awaitable[Any], limit: float) -> Tenant | None:
+        with Resolution(limit, self._clock) as resolution:
+            known = await settled(named)
+            resolution.name = known.identifier if isinstance(known, Tenant) else known
+            return await self._found(known)
+
+    async def _found(self, named: str | Tenant | Awaitable[Any] | None) -> Tenant | None:
         """The tenant that is named, if it may be served, or None where none is named and none is required."""
         named = await settled(named)
         if named is None:
@@ -116,7 +136,7 @@ class TenancyMiddleware:
             return None
         tenant = named if isinstance(named, Tenant) else await self._tenancy.directory.find(named)
         if tenant.is_active or self._reveals_inactive:
-            return require_active(tenant)
+            return await self._tenancy.directory.admitted(tenant)
         raise TenantNotFoundError(
             f"the tenant {tenant.identifier!r} is {tenant.status}; reveal_inactive=False hides it"
         )

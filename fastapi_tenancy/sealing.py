@@ -88,6 +88,12 @@ class Sealer:
         found = _SEALED.fullmatch(sealed)
         return found is not None and found[1] == self._current
 
+    def secret(self, purpose: str) -> bytes:
+        """32 bytes to sign with, derived from the newest key; another purpose has others."""
+        return HKDF(SHA256(), KEY_BYTES, salt=None, info=b"fastapi-tenancy secret 1\0" + purpose.encode()).derive(
+            self._masters[self._current]
+        )
+
     @staticmethod
     def is_sealed(text: str) -> bool:
         """Whether it has the shape of what `seal` gives; whether it opens is for `unseal` to say."""

@@ -59,11 +59,21 @@ class TenancySettings(BaseSettings):
         trusted_proxies: networks, addresses or "unix" (a Unix socket) from which `X-Forwarded-Host` is believed.
         reveal_inactive: answer a request for a tenant that is suspended (403) or being created (503) with that status;
             else with the 404 that an unknown tenant gets.
-        redis_url: the Redis in which the workers count tenants' rates together; None counts in each worker.
+        redis_url: the Redis in which the workers count tenants' rates together, and by which they tell each other what
+            changed; None does neither.
+        shared_cache: remember tenants in `redis_url`, too, for all workers together, sealed with `encryption_keys`.
+        bus: how the workers tell each other what changed; "auto" is "redis" if `redis_url` is set, else "postgresql"
+            (LISTEN and NOTIFY) where the store is on PostgreSQL and there is no pooler, else "poll"; "none" tells
+            nobody.
+        bus_poll_interval: seconds between two looks at the log of changes, under "poll".
         token_secrets: what the tenants' tokens are signed with, the newest first: the first signs, all verify. Each is
             a text of at least 32 bytes, or a private key in PEM (Ed25519, P-256 or RSA).
         encryption_keys: what the store's secrets are sealed with, the newest first: the first seals, all open. Each is
             32 bytes in URL-safe base64.
+        migrations: the application's Alembic folder, whose revisions then make and change the tenants' tables; relative
+            to the working directory. None has the tables made as the models are, and never changed.
+        migrate_on_demand: let the first request of a tenant that is behind `migrations` migrate it, and wait for it.
+        pending_tenants: how many tenants are kept ready for the next ones that are created, over all workers.
         encrypt_tenants: encrypt the data of new `basic` tenants in SQLite files, where `create_tenant` does not say.
         secret_settings: names of tenants' settings that are sealed, and masked where they are shown; `smtp.password`
             is the `password` in `smtp`. They need `encryption_keys`.
@@ -77,12 +87,19 @@ class TenancySettings(BaseSettings):
         unknown_cache_ttl: seconds for which such a name is refused without asking the store.
         profile_cache_size: opened profiles that each manager keeps; those in use come on top.
         profile_idle_timeout: seconds after which a profile that nobody uses is closed; None keeps it.
-        connection_budget: connections that this process may have open to one database server, all in all.
+        connection_budget: connections that this process may have open to one database server, all in all; the bus over
+            PostgreSQL has one more.
         pooler: "transaction" where a pooler such as PgBouncer hands out the server's connections by the transaction.
         pool_size: connections that an open profile keeps.
         max_overflow: connections that it may open beyond those while it is busy.
         pool_timeout: seconds that a request waits for one of them before it gets a 503.
         store_timeout: seconds that the tenant store may take before a request gets a 503.
+        store_failures: failures of the store in a row after which it is spared: one request at a time asks it, after
+            pauses of up to 2 s, and the others get their 503 at once.
+        stale_for: seconds beyond `cache_ttl` for which a tenant that was active is served while the store fails.
+        slow_resolution: seconds beyond which finding a request's tenant is logged as a warning; None never does.
+        drain_delay: seconds that the end of the application waits, unready for new requests and serving those that
+            come, before it begins to close.
         shutdown_timeout: seconds that the end of the application waits for requests that still use a profile.
     """
 
@@ -100,8 +117,14 @@ class TenancySettings(BaseSettings):
     trusted_proxies: list[IPv4Network | IPv6Network | Literal["unix"]] = Field(default_factory=list)
     reveal_inactive: bool = True
     redis_url: str | None = Field(None, min_length=1, repr=False)
+    shared_cache: bool = False
+    bus: Literal["auto", "redis", "postgresql", "poll", "none"] = "auto"
+    bus_poll_interval: float = Field(0.5, gt=0)
     token_secrets: tuple[TokenSecret, ...] = Field((), repr=False)
     encryption_keys: tuple[EncryptionKey, ...] = Field((), repr=False)
+    migrations: str | None = Field(None, min_length=1)
+    migrate_on_demand: bool = False
+    pending_tenants: int = Field(0, ge=0)
     encrypt_tenants: bool = False
     secret_settings: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     cache_size: int = Field(1000, ge=1)
@@ -118,6 +141,10 @@ class TenancySettings(BaseSettings):
     max_overflow: int = Field(5, ge=0)
     pool_timeout: float = Field(5.0, gt=0)
     store_timeout: float = Field(5.0, gt=0)
+    store_failures: int = Field(5, ge=1)
+    stale_for: float = Field(0.0, ge=0)
+    slow_resolution: float | None = Field(0.5, gt=0)
+    drain_delay: float = Field(0.0, ge=0)
     shutdown_timeout: float = Field(10.0, ge=0)
 
     @classmethod

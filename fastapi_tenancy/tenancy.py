@@ -1,5 +1,6 @@
 """The composition root: wires everything, and owns its life."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -16,13 +17,20 @@ from starlette.types import Scope
 from .acts import Acts
 from .audit import AuditSink
 from .background import Background
+from .bus import Bus
+from .cache.shared_tenants import SharedTenants
+from .claims import Claims
+from .coherence import Coherence, bus_of, store_name
 from .context import tenant_scope
-from .directory import TenantDirectory, require_active
+from .directory import TenantDirectory
 from .errors import ConfigurationError, TenantUnavailableError
 from .events import LISTENER_TIMEOUT, EventKind, L
-from .fleet import Fleet
+from .fleet import Fleet, FleetMigrations, OnDemand, PendingPool, TenantArchives, TenantMoves
+from .forks import tell_of_forks
+from .health import Readiness
 from .lifecycle import TenantLifecycle
 from .limits import LimitGate, TenantLimits
+from .migration_gate import MigrationGate
 from .multitenant import (
     DomainChecker,
     MultitenantManagerProvider,
@@ -31,6 +39,8 @@ from .multitenant import (
     Place,
     Profile,
     RootProfile,
+    SeedFunction,
+    Seeds,
 )
 from .multitenant.keys import GivenKey, key_in_header, needs_key
 from .openapi import document_tenant
@@ -43,6 +53,9 @@ from .settings import TenancySettings
 from .store import (
     AuditStore,
     DomainStore,
+    FleetStore,
+    MoveStore,
+    PendingStore,
     SealingStore,
     SQLAlchemyTenantStore,
     TenantStore,
@@ -50,9 +63,16 @@ from .store import (
 )
 from .tenant import Tenant
 from .trail import AuditTrail
+from .usage import TenantUsage
 from .watch import TenantWatch
 
 ServiceFactory = TypeVar("ServiceFactory", bound=Callable[[Profile], Any])
+
+
+_FORKED = (
+    "this Tenancy was opened before the process was forked, and its connections are the parent's; make it before the "
+    "fork if you like, and open it in each worker, by its lifespan"
+)
 
 
 def _utc_now() -> datetime:
@@ -79,6 +99,11 @@ class Tenancy(Fleet):
         limits: what each tenant may ask for; None does not limit.
         audit: gets the entries of the audit trail, each after its act; None has the store write them, in the
             transaction of the act, if it is an `AuditStore`.
+        bus: by which workers tell each other what changed; None for the one that the settings name.
+        usage: counts what each tenant takes; None counts nothing, and costs nothing.
+
+    Attributes:
+        upkeep: keep `pending_tenants` ready while it is open; a program that ends in a moment sets it to False.
 
     Raises:
         ConfigurationError: the settings, resolvers or tables cannot work; the message says what to do.
@@ -99,9 +124,11 @@ class Tenancy(Fleet):
         domain_checker: DomainChecker | None = None,
         limits: TenantLimits | None = None,
         audit: AuditSink | None = None,
+        bus: Bus | None = None,
+        usage: TenantUsage | None = None,
     ) -> None:
         self.settings = settings or TenancySettings.from_environment()
-        root_profile = RootProfile(self.settings, metadata, session_class, clock, placement)
+        root_profile = RootProfile(self.settings, metadata, session_class, clock, placement, usage)
         self.engines = root_profile.engines
         keys = self.settings.encryption_keys
         self.sealer = Sealer(keys) if keys else None
@@ -116,7 +143,10 @@ class Tenancy(Fleet):
                 f"encryption_keys are set, and the {type(self.store).__name__} that was given would store secrets in "
                 "plain; give it sealer= and secret_settings= too, or leave out store="
             )
-        self.directory = TenantDirectory(self.store, self.settings, clock)
+        scripts = root_profile.scripts
+        gate = None if scripts is None else MigrationGate(scripts.is_behind, now)
+        self._shared = SharedTenants(self.settings, self.sealer) if self.settings.shared_cache else None
+        self.directory = TenantDirectory(self.store, self.settings, clock, gate, self._shared)
         self._events = root_profile.events
         kept = self.store if audit is None and isinstance(self.store, AuditStore) else None
         acts = Acts(self._events, now, audit, in_store=kept is not None)
@@ -132,13 +162,46 @@ class Tenancy(Fleet):
         self.resolvers = ResolverChain(resolvers, self, conflict)
         self.provider = MultitenantManagerProvider(root_profile)
         self.provider.provide({})  # a default manager that cannot work is refused now, not at the first request
-        self._lifecycle = TenantLifecycle(self.directory, self.provider, now, acts)
+        claims = Claims(self.store, self.directory, self.provider, clock)
+        self._seeds = Seeds()
+        self._lifecycle = TenantLifecycle(self.directory, self.provider, now, acts, claims, self._seeds)
+        self._pool: PendingPool | None = None
+        if isinstance(self.store, PendingStore):
+            self._pool = PendingPool(self.store, self.directory, self.provider, self.settings, now, claims)
+        if self.settings.pending_tenants:
+            self._pending().recipe()  # what cannot be kept is refused now
         self._rekeying = TenantRekeying(self.directory, self.provider, now, acts)
         self.watch = TenantWatch(self.directory, self.store, self.settings, clock)
+        self._coherence = Coherence(
+            bus_of(self.settings, self.store) if bus is None else bus,
+            self.settings,
+            self.directory,
+            self.provider,
+            self._domains,
+            self._tokens,
+            self.watch.look_soon,
+        )
+        self.readiness = Readiness(self.directory, self.store, self.settings, self._coherence.bus)
         self.limits = None if limits is None else LimitGate(limits, self.settings, clock)
+        self.usage = usage
         self.background = Background(self.settings.shutdown_timeout)
         self.now = now
+        self.clock = clock
+        self.upkeep = True
+        self._migrations: FleetMigrations | None = None
+        if scripts is not None and isinstance(self.store, FleetStore):
+            self._migrations = FleetMigrations(self.directory, self.store, self.provider, now, acts, scripts)
+            if gate is not None and self.settings.migrate_on_demand:
+                on_demand = OnDemand(self._migrations, self.directory, self.store, gate, self.background, now)
+                gate.migrate = on_demand.migrated
+        self._archives = TenantArchives(self.directory, self._lifecycle, self.provider, now, acts, kept)
+        self._moves: TenantMoves | None = None
+        if isinstance(self.store, FleetStore) and isinstance(self.store, MoveStore):
+            self._moves = TenantMoves(self.directory, self.store, self.store, self.provider, now, acts)
+        if self.settings.migrate_on_demand:
+            self._with_migrations()  # what cannot be done is refused now
         self._open: AsyncExitStack | None = None
+        self._parents: AsyncExitStack | None = None  # what was open where this process was forked
 
     @asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -151,32 +214,59 @@ class Tenancy(Fleet):
                 limited=self.limits is not None,
             )
         async with self:
-            yield
+            try:
+                yield
+            finally:
+                self.drain()
+                await asyncio.sleep(self.settings.drain_delay)
 
     async def __aenter__(self) -> Self:
+        if self._parents is not None:
+            raise ConfigurationError(_FORKED)
         if self._open is not None:
             raise ConfigurationError("this Tenancy is open already; open it once, in the lifespan of the outermost app")
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.store.close)
             stack.push_async_callback(self._events.aclose, self.settings.shutdown_timeout)
+            if (scripts := self.provider.root_profile.scripts) is not None:
+                scripts.refresh()
             await self.store.open()
             stack.push_async_callback(self.directory.forget_all)
+            if self._shared is not None:
+                await stack.enter_async_context(self._shared.running(store_name(self.settings, self.store)))
+            stack.push_async_callback(self.readiness.aclose)
             if self._domains is not None:
                 stack.push_async_callback(self._domains.forget_all)
             if self._tokens is not None:
                 stack.push_async_callback(self._tokens.forget_all)
             if self.limits is not None:
                 stack.push_async_callback(self.limits.close)
+            await stack.enter_async_context(self._coherence.running())
             await stack.enter_async_context(self.provider.running())
             await stack.enter_async_context(self.watch.running())
+            if self.settings.pending_tenants and self.upkeep:
+                await stack.enter_async_context(self._pending().running(self.settings.pending_tenants))
             await stack.enter_async_context(self.background.running())  # the last, as its work needs all the others
             self._open = stack.pop_all()
+        self.readiness.is_open = True
+        tell_of_forks(self)
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self.drain()
         stack, self._open = self._open, None
         if stack is not None:
             await stack.aclose()
+
+    def drain(self) -> None:
+        """Be unready from now on, so that no more requests are sent here; those that come are still served."""
+        self.readiness.is_open = False
+
+    def disinherit(self) -> None:
+        """Called in a process that was forked while this was open: it serves nobody there."""
+        if self._open is not None:
+            self._parents, self._open = self._open, None  # kept, as the end of what it holds is the parent's affair
+            self.directory.refuse(_FORKED)
 
     @property
     def domains(self) -> MultitenantRouteManager:
@@ -218,6 +308,21 @@ class Tenancy(Fleet):
         self.provider.root_profile.services.add(factory)
         return factory
 
+    def seed(self, function: SeedFunction) -> SeedFunction:
+        """A decorator for what writes the first rows of every new tenant: `async def categories(session, tenant)`.
+
+        It runs in a transaction of its own, after those registered before it and before the tenant is active; where it
+        raises, the creation fails and leaves nothing. A `def` runs in a thread, with a synchronous session. Inside it
+        `current_tenant()` is the new one.
+
+        Raises:
+            ConfigurationError: the tenancy is open already.
+        """
+        if self._open is not None:
+            raise ConfigurationError("this Tenancy is open already; register seeds before its lifespan begins")
+        self._seeds.add(function)
+        return function
+
     @asynccontextmanager
     async def use(
         self, identifier: str, *, key: GivenKey | None = None, allow_inactive: bool = False
@@ -227,11 +332,12 @@ class Tenancy(Fleet):
         Raises:
             TenantNotFoundError: there is none.
             TenantSuspendedError: it is suspended, and not `allow_inactive`.
+            TenantMigratingError: it has to be migrated first, and not `allow_inactive`.
             TenantKeyMissingError: its key is not stored, and `key` is None or, as `WrongTenantKeyError`, another one.
         """
         tenant = await self.directory.find(identifier)
         if not allow_inactive:
-            require_active(tenant)
+            tenant = await self.directory.admitted(tenant)
         async with self.lease(tenant, key) as profile:
             with tenant_scope(tenant):
                 yield profile
@@ -260,7 +366,7 @@ class Tenancy(Fleet):
             TenantSuspendedError: its tenant is suspended.
             TenantKeyMissingError: as with `use`.
         """
-        tenant = require_active(await self.tokens.find_tenant(token))
+        tenant = await self.directory.admitted(await self.tokens.find_tenant(token))
         if key is None and needs_key(tenant):
             key = await self.tokens.key_in(token, tenant)
         async with self.lease(tenant, key) as profile:
@@ -279,6 +385,8 @@ class Tenancy(Fleet):
             TenantUnavailableError: the application is shutting down, or was not started.
         """
         if self._open is None:
+            if self._parents is not None:
+                raise ConfigurationError(_FORKED)
             raise TenantUnavailableError("the tenancy is closed; open it with: async with tenancy.lifespan(app)")
         return self.provider.for_tenant(tenant).lease(tenant, key)
 
@@ -305,6 +413,8 @@ class Tenancy(Fleet):
             "domains": domains,
             "tokens": {} if self._tokens is None else self._tokens.stats(),
             "watched": self.watch.stats(),
+            "bus": self._coherence.stats(),
             "servers": self.engines.stats(),
             "limits": {} if self.limits is None else self.limits.stats(),
+            "usage": {} if self.usage is None else self.usage.stats(),
         }

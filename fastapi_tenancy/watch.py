@@ -153,8 +153,17 @@ class TenantWatch:
             if found is None or not found.is_active:
                 self._end(tenant_id, found)
                 remembered = self._directory.remembered_by_id(tenant_id)
-                if remembered is not None and remembered.is_active:
-                    await self._directory.forget(remembered)  # else the client, which connects again, would be let in
+                if remembered is None or remembered.is_active:
+                    # Else the client, which connects again, would be let in; if the store fails, also as one expired.
+                    await self._directory.forget_changed(tenant_id)
+
+    def look_soon(self, tenant_id: str | None = None) -> None:
+        """Read the tenant as soon as may be, since another process changed it; all that are watched if None."""
+        for each in tuple(self._watched) if tenant_id is None else (tenant_id,):
+            if each in self._watched:
+                self._told.setdefault(each)
+        if self._told and self._wake is not None:
+            self._wake.set()
 
     def stats(self) -> dict[str, int]:
         return {"tenants": len(self._watched), "watchers": sum(len(each.watchers) for each in self._watched.values())}

@@ -76,7 +76,7 @@ def make_tenancy(
     **given: Any,
 ) -> Tenancy:
     """A Tenancy on SQLite in `folder`, or at a `place`; what the settings know goes there, the rest to Tenancy."""
-    own = ("store", "clock", "now", "session_class", "placement", "conflict", "limits", "audit")
+    own = ("store", "clock", "now", "session_class", "placement", "conflict", "limits", "audit", "usage")
     outer = {name: given.pop(name) for name in own if name in given}
     if "database_url" not in given:
         put_store(folder / "tenancy.db")

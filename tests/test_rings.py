@@ -12,19 +12,22 @@ PACKAGE = Path(fastapi_tenancy.__file__).parent
 ORDER = (
     "errors",
     "tenant refusal sealing secret_settings",
-    "background context settings connections urls sqlite bearer audit events",
+    "forks migration_gate background context settings connections urls sqlite bearer audit events resolution",
+    "usage",
     "engines acts",
-    "resolvers cache migrations",
+    "resolvers cache migrations bus",
     "store limits",
     "directory multitenant",
+    "claims",
     "lifecycle rekeying middleware dependencies watch trail",
-    "route_kinds token_scopes",
+    "route_kinds token_scopes coherence health",
     "openapi",
     "administration",
     "fleet",
     "tenancy",
     "__init__",
-    "testing __main__",
+    "testing cli jobs observability",
+    "__main__",
 )
 RINGS = {name: ring for ring, names in enumerate(ORDER) for name in names.split()}
 

@@ -2,18 +2,33 @@
 
 import asyncio
 import contextlib
+import importlib
+import sys
 from importlib.util import find_spec
 from pathlib import Path
+from secrets import token_urlsafe
 from uuid import uuid4
 
 import pytest
+from fastapi import FastAPI
 from servers import new_database, plain_role, rows_of
+from shops import Shop
 from sqlalchemy import func, make_url, select, text
 from sqlalchemy.exc import ProgrammingError
 from support import Note, add_notes, make_app, make_tenancy, named, read_notes, running
 from traffic import Traffic, a_tenant
 
-from fastapi_tenancy import Limit, SubdomainResolver, TenancySettings, TenantNotFoundError, TenantUnavailableError
+from fastapi_tenancy import (
+    ConfigurationError,
+    Limit,
+    StoreUnavailableError,
+    SubdomainResolver,
+    TenancySettings,
+    TenantNotFoundError,
+    TenantUnavailableError,
+)
+from fastapi_tenancy.errors import TenantMigratingError
+from fastapi_tenancy.migrations import write_folder
 
 
 class Clock:
@@ -151,6 +166,17 @@ async def test_default_settings(tmp_path: Path) -> None:
             assert profile.settings["plan"] == "free"
 
 
+@pytest.mark.parametrize(("bus", "kind"), [("auto", "poll"), ("poll", "poll"), ("none", "none")])
+async def test_bus(tmp_path: Path, bus: str, kind: str) -> None:
+    async with make_tenancy(tmp_path, bus=bus) as tenancy:
+        assert tenancy.stats()["bus"]["kind"] == kind
+
+
+async def test_bus_poll_interval(tmp_path: Path) -> None:
+    async with make_tenancy(tmp_path, bus_poll_interval=7) as tenancy:
+        assert tenancy.stats()["bus"]["bound"] == 14
+
+
 async def test_redis_url(redis_url: str) -> None:
     acme = a_tenant(uuid4().hex)
     workers = [Traffic(Limit(rate="1/minute"), redis_url=redis_url) for _ in range(2)]
@@ -180,6 +206,33 @@ async def test_secret_settings(tmp_path: Path) -> None:
     assert (acme.settings["pin"], b"hunter2" in stored, b"plan" in stored) == ("hunter2", False, True)
 
 
+async def test_migrations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.path", [*sys.path])  # the folder says from where the application is imported
+    write_folder(tmp_path / "migrations", "main:tenancy")
+    async with make_tenancy(tmp_path, migrations=f"{tmp_path}/migrations") as tenancy:
+        scripts = tenancy.provider.root_profile.scripts
+        assert scripts is not None
+        assert scripts.folder == tmp_path / "migrations"
+    async with make_tenancy(tmp_path) as tenancy:
+        assert tenancy.provider.root_profile.scripts is None
+
+
+@pytest.mark.parametrize("on_demand", [True, False])
+async def test_migrate_on_demand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, on_demand: bool) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    shop = Shop(tmp_path, f"shop_{uuid4().hex}")
+    write_folder("migrations", f"{shop.module}:tenancy")
+    shop.revision("aa1", None)
+    shop.write(migrations="migrations", migrate_on_demand=on_demand)
+    async with importlib.import_module(shop.module).tenancy as tenancy:
+        acme = await tenancy.create_tenant("acme")
+        await tenancy.store.record_revisions({acme: None})
+        with contextlib.nullcontext() if on_demand else pytest.raises(TenantMigratingError):
+            async with tenancy.use("acme"):
+                pass
+
+
 @pytest.mark.skipif(find_spec("sqlcipher3") is None, reason="needs sqlcipher3: pip install sqlcipher3")
 @pytest.mark.parametrize("encrypt", [True, False])
 async def test_encrypt_tenants(tmp_path: Path, encrypt: bool) -> None:
@@ -187,6 +240,14 @@ async def test_encrypt_tenants(tmp_path: Path, encrypt: bool) -> None:
         acme = await tenancy.create_tenant("acme")
     stored = (tmp_path / "tenants" / f"{acme.id}.db").read_bytes()
     assert (acme.encrypted, stored.startswith(b"SQLite format 3")) == (encrypt, not encrypt)
+
+
+async def test_pending_tenants(tmp_path: Path) -> None:
+    async with make_tenancy(tmp_path, pending_tenants=2) as tenancy:
+        for name in ("acme", "globex"):
+            while await tenancy.pending_tenants() < 2:
+                await asyncio.sleep(0.005)
+            await tenancy.create_tenant(name)
 
 
 async def test_cache_size(tmp_path: Path) -> None:
@@ -297,6 +358,87 @@ async def test_store_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     async with running(make_app(tenancy)) as client:
         answer = await client.get("/whoami", headers=named("acme"))
     assert (answer.status_code, answer.json()) == (503, {"detail": "The tenant store is temporarily unavailable."})
+
+
+def failing(tenancy, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Have the store fail from now on; returns the names that it is asked for."""
+    asked: list[str] = []
+
+    async def fails(identifier: str) -> None:
+        asked.append(identifier)
+        raise OSError("away")
+
+    monkeypatch.setattr(tenancy.store, "get_by_identifier", fails)
+    return asked
+
+
+@pytest.mark.parametrize("failures", [1, 3])
+async def test_store_failures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: int) -> None:
+    async with make_tenancy(tmp_path, store_failures=failures, clock=Clock()) as tenancy:
+        asked = failing(tenancy, monkeypatch)
+        for number in range(10):
+            with pytest.raises(StoreUnavailableError):
+                await tenancy.directory.find(f"n{number}")
+        assert len(asked) == failures
+
+
+@pytest.mark.parametrize("seconds", [0, 10])
+async def test_stale_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    clock = Clock()
+    tenancy = make_tenancy(tmp_path, stale_for=seconds, clock=clock)
+    async with running(make_app(tenancy)) as client:
+        await tenancy.create_tenant("acme")
+        await client.get("/whoami", headers=named("acme"))
+        failing(tenancy, monkeypatch)
+        statuses = []
+        for clock.now in (59, 69, 71):
+            statuses.append((await client.get("/whoami", headers=named("acme"))).status_code)
+    assert statuses == [200, 200 if seconds else 503, 503]
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(1, True), (3, False), (None, False)])
+async def test_slow_resolution(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, seconds: float | None, told: bool
+) -> None:
+    clock = Clock()
+
+    async def slowly(_scope: object) -> str:
+        clock.now += 2
+        return "acme"
+
+    tenancy = make_tenancy(tmp_path, slow_resolution=seconds, clock=clock, resolvers=[slowly])
+    async with running(make_app(tenancy)) as client:
+        await client.get("/whoami")
+    assert ("slow resolution" in caplog.messages) is told
+
+
+async def test_shared_cache(tmp_path: Path, redis_url: str) -> None:
+    given = {"redis_url": redis_url, "bus": "none", "shared_cache": True, "encryption_keys": [token_urlsafe(32)]}
+    async with make_tenancy(tmp_path, **given) as here, make_tenancy(tmp_path, **given) as there:
+        await here.create_tenant("acme")
+        assert [await loads_after(worker, "acme") for worker in (here, there)] == [1, 0]
+    with pytest.raises(ConfigurationError, match="shared_cache needs redis_url"):
+        make_tenancy(tmp_path, shared_cache=True)
+
+
+@pytest.mark.parametrize("seconds", [0, 0.02])
+async def test_drain_delay(tmp_path: Path, seconds: float) -> None:
+    tenancy = make_tenancy(tmp_path, drain_delay=seconds)
+    lifespan = tenancy.lifespan(FastAPI())
+    await lifespan.__aenter__()
+    acme = await tenancy.create_tenant("acme")
+    ending = asyncio.create_task(lifespan.__aexit__(None, None, None))
+    while tenancy.readiness.is_open:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    if seconds:
+        async with tenancy.lease(acme):
+            pass
+    else:
+        with pytest.raises(TenantUnavailableError, match="the tenancy is closed"):
+            tenancy.lease(acme)
+    await ending
 
 
 @pytest.mark.parametrize("patient", [False, True])

@@ -144,12 +144,15 @@ class CacheKeyLock:
         Raises:
             CacheError: there is a result already, the load has ended, or this lock is not the one that loads.
         """
-        if self.done:
-            raise CacheError(f"the load of {self.key!r} has ended; acquire another lock to load it again")
-        if self._load is None or self._load.loader is not self:
-            raise CacheError(f"this lock does not load {self.key!r}; enter it with: async with cache.acquire(key)")
+        load = self._loading()
         self._finish(value)
-        await self._loads.store(self._load, value, functools.partial(self._keep, value, ttl))
+        await self._loads.store(load, value, functools.partial(self._keep, value, ttl))
+
+    def give(self, value: Any) -> None:
+        """As `set_result`, without keeping it: for a failure that those who wait need not meet each for himself."""
+        load = self._loading()
+        self._finish(value)
+        self._loads.finish(load, value)
 
     def release(self) -> None:
         """End this lock's load; without a result, the first that waits loads in its place."""
@@ -181,6 +184,13 @@ class CacheKeyLock:
         if value is not ABSENT and not self.done:
             self._finish(value)
             self._loads.finish(load, value)
+
+    def _loading(self) -> Load:
+        if self.done:
+            raise CacheError(f"the load of {self.key!r} has ended; acquire another lock to load it again")
+        if self._load is None or self._load.loader is not self:
+            raise CacheError(f"this lock does not load {self.key!r}; enter it with: async with cache.acquire(key)")
+        return self._load
 
     def _find(self) -> Awaitable[Any]:
         """What the cache has, or `ABSENT` once this lock may load it."""

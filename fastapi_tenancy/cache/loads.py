@@ -108,7 +108,7 @@ class Loads:
             del self._current[load.key]
 
     def finish(self, load: Load, value: Any) -> None:
-        """Give a value that is stored already to all who wait."""
+        """Give a value that is stored already, or is not to be, to all who wait."""
         load.publish(value)
         self._forget(load)
 

@@ -8,7 +8,7 @@ import logging
 import random
 import struct
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -210,7 +210,7 @@ class RedisCache(BaseCache):
         if asyncio.get_running_loop().time() < self._ask_again:
             return otherwise
         try:
-            answer = await self._in_time(self._caught_up(question))
+            answer = await _in_time(self._caught_up(question), self._timeout)
         except (RedisError, OSError) as error:  # a TimeoutError is an OSError
             self._lost(error)
             return otherwise
@@ -222,19 +222,6 @@ class RedisCache(BaseCache):
             await self._run(_FLUSH, ["g"], [])
             self._has_missed_a_change = False
         return await question()
-
-    async def _in_time(self, question: Coroutine[Any, Any, T]) -> T:
-        task = asyncio.ensure_future(question)
-        try:
-            # Not asyncio.timeout: it waits for the cancellation, which redis now and then swallows.
-            await asyncio.wait((task,), timeout=self._timeout)
-        finally:
-            if not task.done():
-                task.cancel()
-                task.add_done_callback(_drop_outcome)
-        if not task.done():
-            raise TimeoutError(f"redis did not answer within {self._timeout:g} s")
-        return task.result()
 
     def _lost(self, error: Exception) -> None:
         self._counts["failures"] += 1
@@ -308,6 +295,34 @@ class SharedKeyLock(CacheKeyLock):
         if self._lease is not None:
             lease, self._lease = self._lease, None
             await self.cache.keep(lease, value, ttl)
+
+
+async def answers(url: str, seconds: float) -> bool:
+    """Whether Redis answers within that time."""
+    if not _INSTALLED:
+        return False
+    redis = _client(url)
+    try:
+        return await _in_time(redis.ping(), seconds)
+    except (RedisError, OSError):
+        return False
+    finally:
+        with suppress(RedisError, OSError):
+            await _in_time(redis.connection_pool.aclose(), seconds)
+
+
+async def _in_time(question: Awaitable[T], seconds: float) -> T:
+    task = asyncio.ensure_future(question)
+    try:
+        # Not asyncio.timeout: it waits for the cancellation, which redis now and then swallows.
+        await asyncio.wait((task,), timeout=seconds)
+    finally:
+        if not task.done():
+            task.cancel()
+            task.add_done_callback(_drop_outcome)
+    if not task.done():
+        raise TimeoutError(f"redis did not answer within {seconds:g} s")
+    return task.result()
 
 
 def _client(url: str) -> "Redis":

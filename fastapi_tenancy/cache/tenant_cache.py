@@ -27,9 +27,11 @@ class TenantCache:
         clock: seconds that never go back.
         jitter: the part of the ttl, from 0 up to but not including 1, by which an entry's life is shortened at
             random at most, so that what was cached together does not expire together.
+        stale_for: seconds for which an expired entry can still be had by the methods that say so; it counts like any
+            other until then.
 
     Raises:
-        ValueError: `max_size` or `ttl` is below 1, or `jitter` is out of range.
+        ValueError: `max_size` or `ttl` is below 1, or `jitter` or `stale_for` is out of range.
     """
 
     __slots__ = (
@@ -43,6 +45,7 @@ class TenantCache:
         "_misses",
         "_planned_at",
         "_sets",
+        "_stale_for",
         "_ttl",
         "_uses",
     )
@@ -54,6 +57,7 @@ class TenantCache:
         *,
         clock: Callable[[], float] = time.monotonic,
         jitter: float = 0.0,
+        stale_for: float = 0.0,
     ) -> None:
         if not max_size >= 1:
             raise ValueError(f"max_size is {max_size}; give at least 1")
@@ -61,8 +65,11 @@ class TenantCache:
             raise ValueError(f"ttl is {ttl}; give at least 1 second")
         if not 0 <= jitter < 1:
             raise ValueError(f"jitter is {jitter}; give a part of the ttl, from 0 up to but not including 1")
+        if not stale_for >= 0:
+            raise ValueError(f"stale_for is {stale_for}; give 0 seconds or more")
         self._max_size = max_size
         self._ttl = ttl
+        self._stale_for = stale_for
         self._clock = clock
         self._jitter = jitter
         self._lock = threading.Lock()  # for writers only
@@ -101,10 +108,23 @@ class TenantCache:
         entry = self._by_id.get(tenant_id)
         return entry[_TENANT] if entry is not None and self._clock() < entry[_EXPIRES_AT] else None
 
-    def set(self, tenant: Tenant) -> None:
-        """Keep a tenant, in place of the one with its id and of the one that had its identifier."""
+    def stale(self, tenant_id: str) -> Tenant | None:
+        """The tenant, also if it has expired no longer than `stale_for` ago."""
+        return self._not_older(self._by_id.get(tenant_id))
+
+    def stale_by_identifier(self, identifier: str) -> Tenant | None:
+        """As `stale`."""
+        return self._not_older(self._by_identifier.get(identifier))
+
+    def set(self, tenant: Tenant, ttl: float | None = None) -> None:
+        """Keep a tenant, in place of the one with its id and of the one that had its identifier.
+
+        Args:
+            tenant: which.
+            ttl: seconds, where it is to expire earlier than others.
+        """
         tenant_id, identifier = tenant.id, tenant.identifier
-        expires_at = self._clock() + self._ttl
+        expires_at = self._clock() + (self._ttl if ttl is None else ttl)
         if self._jitter:
             expires_at -= self._ttl * self._jitter * random()  # noqa: S311 - it spreads load and guards nothing
         self._lock.acquire()  # by hand, since `with` costs 80 ns more on CPython 3.11
@@ -146,10 +166,10 @@ class TenantCache:
             return size
 
     def purge_expired(self) -> int:
-        """Drop what has expired and say how much; it would otherwise leave when it is asked for, or as the oldest."""
-        now = self._clock()
+        """Drop what can be had no more and say how much; it would else leave when it is asked for, or as the oldest."""
+        since = self._clock() - self._stale_for
         with self._lock:
-            expired = [entry for entry in self._by_id.values() if entry[_EXPIRES_AT] <= now]
+            expired = [entry for entry in self._by_id.values() if entry[_EXPIRES_AT] <= since]
             for entry in expired:
                 self._remove(entry)
             return len(expired)
@@ -178,8 +198,13 @@ class TenantCache:
             "hit_rate_pct": hits * 100 // max(hits + misses, 1),
         }
 
+    def _not_older(self, entry: list[Any] | None) -> Tenant | None:
+        return entry[_TENANT] if entry is not None and self._clock() < entry[_EXPIRES_AT] + self._stale_for else None
+
     def _drop_expired(self, entry: list[Any]) -> None:
         tenant: Tenant = entry[_TENANT]
+        if self._not_older(entry) is not None:
+            return
         with self._lock:
             if self._by_id.get(tenant.id) is entry:  # else another thread has set or dropped it by now
                 self._remove(entry)

@@ -52,6 +52,7 @@ def _create_tenants(connection: Connection) -> None:
         Column("created_at", moment, nullable=False),
         Column("updated_at", moment, nullable=False),
         Column("former_identifier", String(63)),
+        Index("tenancy_tenants_of_status", "status", "identifier"),
         mysql_charset="utf8mb4",
         mariadb_charset="utf8mb4",
     )
@@ -125,6 +126,7 @@ def _add_administration(connection: Connection) -> None:
         Column("identifier", String(63)),
         Column("details", JSON, nullable=False),
         Index("tenancy_audit_of_tenant", "tenant_id", "id"),
+        Index("tenancy_audit_of_identifier", "identifier", "tenant_id"),
         mysql_charset="utf8mb4",
         mariadb_charset="utf8mb4",
     )

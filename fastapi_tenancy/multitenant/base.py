@@ -185,10 +185,7 @@ class BaseMultitenantManager(ABC):
             TenantKeyMissingError: the key is missing or, as `WrongTenantKeyError`, wrong.
         """
         own = self.root_profile.keys.given(tenant, key) if needs_key(tenant) else None
-        opened = self._profiles.peek(tenant.id)
-        if opened is not None and opened.tenant.version < tenant.version:
-            self._profiles.remove(tenant.id)
-        return self._profiles.lease(tenant.id, partial(self._open_recorded, tenant, own))
+        return self._profiles.lease(tenant.id, partial(self._open_recorded, tenant, own), tenant.version)
 
     async def get_tenant_profile(
         self,

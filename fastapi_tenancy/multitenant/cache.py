@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterable
@@ -27,12 +28,13 @@ P = TypeVar("P", bound=Closable)
 class _Slot(Generic[P]):
     """One profile from the start of its opening to the end of its closing; `profile` is set once it is open."""
 
-    __slots__ = ("closed", "closing", "key", "leases", "opening", "profile", "retired", "used_at")
+    __slots__ = ("closed", "closing", "key", "leases", "opening", "profile", "retired", "used_at", "version")
     profile: P
     closing: asyncio.Task[None]
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, version: float) -> None:
         self.key = key
+        self.version = version
         self.leases = 0
         self.retired = False
         self.used_at = 0.0
@@ -43,15 +45,16 @@ class _Slot(Generic[P]):
 class _Lease(Generic[P]):
     """A class and not a generator, because it runs per request; it is entered once."""
 
-    __slots__ = ("_cache", "_key", "_opener", "_slot")
+    __slots__ = ("_cache", "_key", "_opener", "_slot", "_version")
 
-    def __init__(self, cache: "ProfileCache[P]", key: str, opener: Callable[[], Awaitable[P]]) -> None:
+    def __init__(self, cache: "ProfileCache[P]", key: str, opener: Callable[[], Awaitable[P]], version: float) -> None:
         self._cache = cache
         self._key = key
         self._opener = opener
+        self._version = version
 
     async def __aenter__(self) -> P:
-        self._slot = slot = self._cache._take(self._key, self._opener)  # noqa: SLF001 - a lease is a part of its cache
+        self._slot = slot = self._cache._take(self._key, self._opener, self._version)  # noqa: SLF001 - a lease is a part of its cache
         if slot.opening is not None:
             await self._cache._wait_open(slot, slot.opening)  # noqa: SLF001 - as above
         return slot.profile
@@ -146,7 +149,7 @@ class ProfileCache(Generic[P]):
         if self.peek(key) is profile:
             return self._touch(self._slots[key])
         self.remove(key)
-        self._slots[key] = slot = _Slot[P](key)
+        self._slots[key] = slot = _Slot[P](key, math.inf)
         slot.profile = profile
         self._counts["opened"] += 1
         self._trim()  # before it counts as idle: a newcomer does not evict itself
@@ -192,6 +195,7 @@ class ProfileCache(Generic[P]):
         self,
         key: str,
         open: Callable[[], Awaitable[P]],  # noqa: A002 - the natural word, and nothing here opens a file
+        version: float = 0,
     ) -> AbstractAsyncContextManager[P]:
         """Use a profile for the length of an `async with` block; it is not closed meanwhile.
 
@@ -199,10 +203,12 @@ class ProfileCache(Generic[P]):
         the same error, and nothing is kept: `open` tidies up after itself. If they are all cancelled, what gets opened
         is kept for the next.
 
+        One of an earlier `version`, open or being opened, is removed first.
+
         Raises:
             TenantUnavailableError: the cache is closed, or was closed while the profile was being opened.
         """
-        return _Lease(self, key, open)
+        return _Lease(self, key, open, version)
 
     async def retire(self, key: str, timeout: float) -> bool:  # noqa: ASYNC109 - the answer is a bool, not an error
         """Remove the profile and wait, up to `timeout` seconds, until none of this key is open.
@@ -246,10 +252,13 @@ class ProfileCache(Generic[P]):
         self._start_closing()
         await _all_closed(self._leaving(), self._close_timeout)
 
-    def _take(self, key: str, opener: Callable[[], Awaitable[P]]) -> _Slot[P]:
+    def _take(self, key: str, opener: Callable[[], Awaitable[P]], version: float) -> _Slot[P]:
         slot = self._slots.get(key)
+        if slot is not None and slot.version < version:
+            self.remove(key)
+            slot = None
         if slot is None:
-            slot = self._start_opening(key, opener)
+            slot = self._start_opening(key, opener, version)
         elif not slot.leases:
             del self._idle[key]
         self._counts["hits" if slot.opening is None else "misses"] += 1
@@ -270,9 +279,9 @@ class ProfileCache(Generic[P]):
             self._queue.append(slot)
         return self._start_closing() if self._queue else ()
 
-    def _start_opening(self, key: str, opener: Callable[[], Awaitable[P]]) -> _Slot[P]:
+    def _start_opening(self, key: str, opener: Callable[[], Awaitable[P]], version: float) -> _Slot[P]:
         self._check_not_shut()
-        self._slots[key] = slot = _Slot[P](key)
+        self._slots[key] = slot = _Slot[P](key, version)
         slot.leases = 1  # the opening's own: all who wait for it may be cancelled
         slot.opening = asyncio.create_task(self._open(opener))
         slot.opening.add_done_callback(partial(self._on_opened, slot))

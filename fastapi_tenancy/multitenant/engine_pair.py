@@ -11,6 +11,7 @@ from sqlalchemy import URL, Engine
 
 from ..engines import Drivers, Engines, connections_of
 from ..errors import TenantUnavailableError
+from .metering import meter
 from .read_only import tell_read_only
 
 
@@ -35,10 +36,10 @@ class EnginePair:
         drivers: Drivers | None = None,
     ) -> None:
         self.engine = engines.open(url, starts_with=starts_with, drivers=drivers)
-        tell_read_only(self.engine.sync_engine)
-        prepare(self.engine.sync_engine)
-        self._open_sync = partial(engines.open_sync, url, starts_with=starts_with, drivers=drivers)
+        self._usage = engines.usage
         self._prepare = prepare
+        self._make_ready(self.engine.sync_engine)
+        self._open_sync = partial(engines.open_sync, url, starts_with=starts_with, drivers=drivers)
         self._sync: Engine | None = None
         self._opening = threading.Lock()
         self._turns = (engines.turns(), engines.server_turns(url))
@@ -49,8 +50,7 @@ class EnginePair:
         with self._opening:
             if self._sync is None:
                 self._sync = self._open_sync()
-                tell_read_only(self._sync)
-                self._prepare(self._sync)
+                self._make_ready(self._sync)
             return self._sync
 
     @asynccontextmanager
@@ -80,3 +80,9 @@ class EnginePair:
         await self.engine.dispose()
         if self._sync is not None:
             await asyncio.to_thread(self._sync.dispose)
+
+    def _make_ready(self, engine: Engine) -> None:
+        tell_read_only(engine)
+        if self._usage is not None:
+            meter(engine, self._usage)
+        self._prepare(engine)

@@ -18,6 +18,7 @@ from ..events import Events
 from ..migrations import MigrationScripts
 from ..settings import TenancySettings
 from ..tenant import Tenant
+from ..usage import TenantUsage
 from .engine_pair import EnginePair
 from .keys import TenantKeys
 from .services import ProfileServices, ServiceFactories, unregistered
@@ -38,6 +39,7 @@ class RootProfile:
         clock: seconds that only go forward.
         placement: where a new tenant's own database goes, as a URL that may hold `{id}`; None for the place that the
             settings name.
+        usage: what counts the tenants' statements and connections; None where nothing does.
         engines: opens the deployment's databases.
         keys: reads what is recorded of the tenants' keys.
         services: what is made once for each open profile.
@@ -51,6 +53,7 @@ class RootProfile:
     session_class: type[AsyncSession] = AsyncSession
     clock: Callable[[], float] = time.monotonic
     placement: Callable[[Tenant], Place | Awaitable[Place]] | None = None
+    usage: TenantUsage | None = None
     engines: Engines = field(init=False)
     keys: TenantKeys = field(init=False)
     services: ServiceFactories = field(init=False, default_factory=ServiceFactories)
@@ -58,7 +61,7 @@ class RootProfile:
     scripts: MigrationScripts | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "engines", Engines(self.settings))
+        object.__setattr__(self, "engines", Engines(self.settings, self.usage))
         object.__setattr__(self, "keys", TenantKeys(self.settings.encryption_keys))
         if self.settings.migrations is not None:
             object.__setattr__(self, "scripts", MigrationScripts(self.settings.migrations))

@@ -12,13 +12,16 @@ _NOBODY = "-"
 class TenantFilter(logging.Filter):
     """Gives each record `tenant` (the identifier) and `tenant_id`, for a formatter; "-" where there is no tenant.
 
-    Add it to handlers: a filter of a logger does not see what loggers below it write.
+    A record that names a tenant by itself keeps that. Add it to handlers: a filter of a logger does not see what
+    loggers below it write.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
         tenant = CURRENT.get()
-        record.tenant = _NOBODY if tenant is None else tenant.identifier
-        record.tenant_id = _NOBODY if tenant is None else tenant.id
+        if not hasattr(record, "tenant"):
+            record.tenant = _NOBODY if tenant is None else tenant.identifier
+        if not hasattr(record, "tenant_id"):
+            record.tenant_id = _NOBODY if tenant is None else tenant.id
         return True
 
 

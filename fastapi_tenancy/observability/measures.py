@@ -1,9 +1,12 @@
 """What `Tenancy.stats` counts, under the names that monitoring knows it by."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
+
+from ..errors import ConfigurationError
+from ..usage import Counted, TenantUsage, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +18,7 @@ class Measure:
         kind: "counter" only grows, and begins at 0 with the process; "gauge" is what is there now.
         about: what it counts.
         value: the number.
-        labels: which of several; their values are managers, servers and caches, never tenants.
+        labels: which of several: managers, servers and caches, and tenants where a number of them was asked for.
     """
 
     name: str
@@ -31,6 +34,9 @@ _Named = Mapping[str, tuple[str, Literal["counter", "gauge"], str, Mapping[str, 
 _DIRECTORY: _Named = {
     "loads": ("tenancy.store.loads", "counter", "Look-ups of tenants that asked the store.", {}),
     "store_failures": ("tenancy.store.failures", "counter", "Calls of the store that failed or took too long.", {}),
+    "store_refusals": ("tenancy.store.refusals", "counter", "Calls that were not made, to spare a failing store.", {}),
+    "store_is_spared": ("tenancy.store.spared", "gauge", "1 while the store is spared, since it fails.", {}),
+    "served_stale": ("tenancy.stale", "counter", "Look-ups answered with an expired tenant, as the store failed.", {}),
 }
 
 _CACHE: _Named = {
@@ -88,20 +94,74 @@ _LIMITS: _Named = {
     "refused_as_busy": ("tenancy.limits.refused", "counter", "Requests that were refused.", {"by": "bulkhead"}),
 }
 
+_USAGE: _Named = {
+    "tenants": ("tenancy.usage.tenants", "gauge", "Tenants that are counted one by one.", {}),
+    "requests": ("tenancy.usage.requests", "counter", "Requests for tenants.", {}),
+    "request_seconds": ("tenancy.usage.request_seconds", "counter", "Seconds that requests for tenants took.", {}),
+    "statements": ("tenancy.usage.statements", "counter", "Statements of tenants' sessions.", {}),
+    "database_seconds": (
+        "tenancy.usage.database_seconds",
+        "counter",
+        "Seconds that statements of tenants' sessions took.",
+        {},
+    ),
+    "connections": ("tenancy.usage.connections", "gauge", "Connections that tenants' sessions hold.", {}),
+    "connection_seconds": (
+        "tenancy.usage.connection_seconds",
+        "counter",
+        "Seconds for which tenants' sessions held connections.",
+        {},
+    ),
+}
+
+# The same of one tenant, in whose labels its requests have a status besides.
+_TENANT: _Named = {
+    key: (name.replace(".usage.", ".tenant."), kind, about, {})
+    for key, (name, kind, about, _) in _USAGE.items()
+    if key != "tenants"
+}
+
 # Name → kind, and what it is.
 INSTRUMENTS: Mapping[str, tuple[Literal["counter", "gauge"], str]] = MappingProxyType(
     {
         name: (kind, about)
-        for part in (_DIRECTORY, _CACHE, _MANAGER, _SERVER, _BUS, _WATCHED, _LIMITS)
+        for part in (_DIRECTORY, _CACHE, _MANAGER, _SERVER, _BUS, _WATCHED, _LIMITS, _USAGE, _TENANT)
         for name, kind, about, _ in part.values()
     }
 )
 
 
-def measures(stats: Mapping[str, Any]) -> Iterator[Measure]:
-    """The numbers in what `Tenancy.stats` gave; what is not in use is left out."""
+class SupportsStats(Protocol):
+    """What is measured: a `Tenancy`."""
+
+    @property
+    def usage(self) -> TenantUsage | None: ...
+
+    def stats(self) -> dict[str, Any]: ...
+
+
+class TopTenants:
+    """The tenants that get series of their own: `top` of them, those that have taken most of `by`.
+
+    Raises:
+        ConfigurationError: there are to be some, and `tenancy` counts none.
+    """
+
+    def __init__(self, tenancy: SupportsStats, top: int, by: Counted) -> None:
+        if top and tenancy.usage is None:
+            raise ConfigurationError(f"top={top} shows what tenants take; count it with Tenancy(usage=TenantUsage())")
+        self._usage = tenancy.usage
+        self._top = top
+        self._by = by
+
+    def __call__(self) -> list[Usage]:
+        return [] if self._usage is None or not self._top else self._usage.top(self._top, self._by)
+
+
+def measures(stats: Mapping[str, Any], tenants: Iterable[Usage] = ()) -> Iterator[Measure]:
+    """The numbers in what `Tenancy.stats` gave, and those of some tenants; what is not in use is left out."""
     yield from _of(stats, _DIRECTORY)
-    for cache in ("tenants", "unknown"):
+    for cache in ("tenants", "unknown", "shared"):
         yield from _of(stats.get(cache, {}), _CACHE, cache=cache)
     for manager, counted in stats.get("managers", {}).items():
         yield from _of(counted, _MANAGER, manager=manager)
@@ -110,6 +170,19 @@ def measures(stats: Mapping[str, Any]) -> Iterator[Measure]:
     yield from _of(stats.get("bus", {}), _BUS)
     yield from _of(stats.get("watched", {}), _WATCHED)
     yield from _of(stats.get("limits", {}), _LIMITS)
+    yield from _of(stats.get("usage", {}), _USAGE)
+    for usage in tenants:
+        yield from _of_tenant(usage)
+
+
+def _of_tenant(usage: Usage) -> Iterator[Measure]:
+    labels = {"tenant_id": usage.tenant_id or "", "tenant": usage.identifier or ""}
+    for key, (name, kind, about, _) in _TENANT.items():
+        if key != "requests":
+            yield Measure(name, kind, about, float(getattr(usage, key)), labels)
+            continue
+        for status, requests in usage.by_status.items():
+            yield Measure(name, kind, about, float(requests), {**labels, "status": status})
 
 
 def _of(counted: Mapping[str, Any], named: _Named, **labels: str) -> Iterator[Measure]:

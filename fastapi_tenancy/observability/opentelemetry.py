@@ -1,12 +1,12 @@
 """The measures of a `Tenancy` for OpenTelemetry, and the tenant on the current span."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import ConfigurationError
-from .measures import INSTRUMENTS, measures
+from ..usage import Counted
+from .measures import INSTRUMENTS, Measure, SupportsStats, TopTenants, measures
 
 try:
     from opentelemetry import metrics, trace
@@ -17,12 +17,6 @@ except ModuleNotFoundError as error:
     ) from error
 
 TENANT_ID, TENANT = "tenancy.tenant.id", "tenancy.tenant.identifier"
-
-
-class SupportsStats(Protocol):
-    """What is measured: a `Tenancy`."""
-
-    def stats(self) -> dict[str, Any]: ...
 
 
 class TenantSpanMiddleware:
@@ -43,22 +37,38 @@ class TenantSpanMiddleware:
         await self.app(scope, receive, send)
 
 
-def measure(tenancy: SupportsStats, meter_provider: MeterProvider | None = None) -> None:
+def measure(
+    tenancy: SupportsStats,
+    meter_provider: MeterProvider | None = None,
+    top: int = 0,
+    by: Counted = "database_seconds",
+) -> None:
     """Have all measures of an open `tenancy` observed, each time that the provider collects.
 
     Args:
         tenancy: whose.
         meter_provider: None for the global one.
+        top: tenants that are shown one by one, for a `Tenancy` that counts their `usage`.
+        by: what makes them the first.
+
+    Raises:
+        ConfigurationError: there are to be some, and none is counted.
     """
+    top_tenants = TopTenants(tenancy, top, by)
+
+    def measured() -> Iterable[Measure]:
+        return measures(tenancy.stats(), top_tenants())
+
     meter = metrics.get_meter("fastapi_tenancy", meter_provider=meter_provider)
     create = {"counter": meter.create_observable_counter, "gauge": meter.create_observable_gauge}
     for name, (kind, about) in INSTRUMENTS.items():
-        create[kind](name, callbacks=[_observer(tenancy, name)], description=about)
+        create[kind](name, callbacks=[_observer(measured, name)], description=about)
 
 
-def _observer(tenancy: SupportsStats, name: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
+def _observer(
+    measured: Callable[[], Iterable[Measure]], name: str
+) -> Callable[[CallbackOptions], Iterable[Observation]]:
     def observe(_options: CallbackOptions) -> Iterable[Observation]:
-        found = (each for each in measures(tenancy.stats()) if each.name == name)
-        return [Observation(each.value, dict(each.labels)) for each in found]
+        return [Observation(each.value, dict(each.labels)) for each in measured() if each.name == name]
 
     return observe

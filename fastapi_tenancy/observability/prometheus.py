@@ -1,10 +1,11 @@
 """The measures of a `Tenancy` for Prometheus."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from ..errors import ConfigurationError
-from .measures import measures
+from ..usage import Counted
+from .measures import SupportsStats, TopTenants, measures
 
 try:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -17,24 +18,28 @@ except ModuleNotFoundError as error:
 _FAMILIES: Mapping[str, Callable[..., Any]] = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
 
 
-class SupportsStats(Protocol):
-    """What is measured: a `Tenancy`."""
-
-    def stats(self) -> dict[str, Any]: ...
-
-
 class TenancyCollector(Collector):
-    """For `registry.register(TenancyCollector(tenancy))`; it is asked when Prometheus asks, and costs nothing else."""
+    """For `registry.register(TenancyCollector(tenancy))`; it is asked when Prometheus asks, and costs nothing else.
 
-    def __init__(self, tenancy: SupportsStats) -> None:
+    Args:
+        tenancy: whose measures.
+        top: tenants that are shown one by one, for a `Tenancy` that counts their `usage`.
+        by: what makes them the first.
+
+    Raises:
+        ConfigurationError: there are to be some, and none is counted.
+    """
+
+    def __init__(self, tenancy: SupportsStats, top: int = 0, by: Counted = "database_seconds") -> None:
         self._tenancy = tenancy
+        self._top_tenants = TopTenants(tenancy, top, by)
 
     def describe(self) -> list[Metric]:
         return []  # nothing is asked of a tenancy that is not open yet
 
     def collect(self) -> Iterator[Metric]:
         families: dict[str, Any] = {}
-        for measure in measures(self._tenancy.stats()):
+        for measure in measures(self._tenancy.stats(), self._top_tenants()):
             name = measure.name.replace(".", "_")
             if name not in families:
                 families[name] = _FAMILIES[measure.kind](name, measure.about, labels=list(measure.labels))

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DataError, IntegrityError, NotSupportedError, Program
 
 from ..cache import BaseCache
 from ..errors import ConfigurationError, SealError, StoreUnavailableError, TenancyError, TenantUnavailableError
+from ..resolution import taking
 from .breaker import Breaker, Refused
 
 logger = logging.getLogger(__name__)
@@ -57,12 +58,15 @@ class StoreCalls:
             is_probe = not patiently and self._breaker.enter()
         except Refused:
             question.close()
-            raise StoreUnavailableError("the tenant store has failed, and is asked again in a moment") from None
+            raise StoreUnavailableError(
+                "the tenant store has failed, so it was not asked; try again in a moment"
+            ) from None
         seconds = None if patiently else self._seconds if within is None else within
         task = asyncio.ensure_future(question)
         try:
             # Not asyncio.timeout: it waits for the cancellation, which a driver with a hung server never ends.
-            await asyncio.wait((task,), timeout=seconds)
+            with taking("store"):
+                await asyncio.wait((task,), timeout=seconds)
             return self._outcome(task, is_probe, seconds)
         finally:
             self._breaker.left(is_probe)
@@ -126,14 +130,15 @@ async def one_load(cache: BaseCache, key: str, load: Callable[[], Awaitable[tupl
     Raises:
         StoreUnavailableError: the load raised it.
     """
-    async with cache.acquire(key) as lookup:
-        if not lookup.done:
-            try:
-                value, ttl = await load()
-            except StoreUnavailableError as error:
-                lookup.give(error)
-            else:
-                await lookup.set_result(value, ttl)
+    with taking("waiting"):
+        async with cache.acquire(key) as lookup:
+            if not lookup.done:
+                try:
+                    value, ttl = await load()
+                except StoreUnavailableError as error:
+                    lookup.give(error)
+                else:
+                    await lookup.set_result(value, ttl)
     if isinstance(lookup.result, StoreUnavailableError):
         raise StoreUnavailableError(lookup.result.message) from lookup.result
     return lookup.result

@@ -50,6 +50,7 @@ tenants = Table(
     Column("work", String(16)),
     Column("work_holder", String(32)),
     Column("work_until", _moment),
+    Index("tenancy_tenants_of_status", "status", "identifier"),
     **_any_text,
 )
 
@@ -140,6 +141,7 @@ audit = Table(
     Column("identifier", String(63)),
     Column("details", JSON, nullable=False),
     Index("tenancy_audit_of_tenant", "tenant_id", "id"),
+    Index("tenancy_audit_of_identifier", "identifier", "tenant_id"),
     **_any_text,
 )
 

@@ -16,7 +16,7 @@ from ..migrations.store_tables import HEAD, store_revision, upgrade_store_tables
 from ..sealing import Sealer
 from ..sqlite import enter_wal
 from ..tenant import Tenant, TenantStatus, plain
-from ..urls import make_parent, parse_url, sqlite_file, synchronous
+from ..urls import is_sqlite, make_parent, parse_url, sqlite_file, synchronous
 from .base import (
     RetainedNamespace,
     folded,
@@ -127,9 +127,11 @@ class SQLAlchemyTenantStore(
     async def page(
         self, limit: int, after: str | None = None, status: TenantStatus | None = None, q: str | None = None
     ) -> Sequence[Tenant]:
-        query = _listed.order_by(tenants.c.identifier).limit(limit)
+        # A search in SQLite goes by no index: in its order the table would be read here and there, ten times as slowly.
+        name = tenants.c.identifier + "" if q is not None and is_sqlite(self.url) else tenants.c.identifier
+        query = _listed.order_by(name).limit(limit)
         if after is not None:
-            query = query.where(tenants.c.identifier > after)
+            query = query.where(name > after)
         if status is not None:
             query = query.where(tenants.c.status == status.value)
         if q is not None:

@@ -36,7 +36,7 @@ REDIS = {"redis_url": "redis://localhost:6379/0"}
     ],
 )
 def test_the_bus_fits_the_deployment(tmp_path: Path, given: dict[str, Any], kind: str) -> None:
-    assert make_tenancy(tmp_path, **given).stats()["bus"]["kind"] == kind
+    assert make_tenancy(tmp_path, **given)._coherence.bus()[0] == kind
 
 
 @pytest.mark.parametrize(

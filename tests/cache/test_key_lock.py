@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from fastapi_tenancy.cache import ABSENT, BaseCache, CacheKeyLock, InMemoryCache
+from fastapi_tenancy.cache import ABSENT, BaseCache, CacheError, CacheKeyLock, InMemoryCache
 from fastapi_tenancy.testing import CacheContract
 from fastapi_tenancy.testing.readers import Reader, results_of, ticks
 
@@ -113,6 +113,22 @@ async def test_a_cache_that_cannot_store_still_gives_the_value_to_those_who_wait
     with pytest.raises(OSError):  # noqa: PT011 - the bare error is what the cache raised
         await first.task
     assert len(cache._loads_in_flight) == 0
+
+
+async def test_what_is_given_and_not_set_goes_to_those_who_wait_and_is_not_kept():
+    cache = InMemoryCache()
+
+    async def read():
+        async with cache.acquire("key") as lock:
+            if not lock.done:
+                await asyncio.sleep(0)
+                lock.give("failure")
+        return lock.result
+
+    assert await asyncio.gather(*(read() for _ in range(5))) == ["failure"] * 5
+    assert await cache.get("key", ABSENT) is ABSENT
+    with pytest.raises(CacheError, match="enter it"):
+        cache.acquire("key").give("failure")
 
 
 async def test_a_cache_that_cannot_be_read_fails_each_reader_and_blocks_none():

@@ -174,6 +174,46 @@ def test_purge_drops_only_what_has_expired(clock):
     assert cache.get("2") is not None
 
 
+def test_what_has_expired_can_still_be_had_for_a_while_by_who_asks_for_it(clock):
+    cache = TenantCache(ttl=60, stale_for=30, clock=clock)
+    acme = tenant("1", "acme")
+    cache.set(acme)
+    clock.advance(60)
+    assert (cache.get("1"), cache.get_by_identifier("acme")) == (None, None)
+    assert (cache.stale("1"), cache.stale_by_identifier("acme")) == (acme, acme)
+    clock.advance(30)
+    assert (cache.stale("1"), cache.stale_by_identifier("acme")) == (None, None)
+
+
+@pytest.mark.parametrize("drop", ["invalidate", "invalidate_by_identifier", "clear"])
+def test_what_was_dropped_cannot_be_had_stale(clock, drop):
+    cache = TenantCache(ttl=60, stale_for=30, clock=clock)
+    cache.set(tenant("1", "1"))
+    clock.advance(61)
+    getattr(cache, drop)(*([] if drop == "clear" else ["1"]))
+    assert (cache.stale("1"), cache.stale_by_identifier("1"), cache.size()) == (None, None, 0)
+
+
+def test_what_can_be_had_stale_takes_room_like_all_else(clock):
+    cache = TenantCache(max_size=2, ttl=60, stale_for=600, clock=clock)
+    for tenant_id in "123":
+        cache.set(tenant(tenant_id))
+        clock.advance(60)
+        assert cache.get(tenant_id) is None
+    assert cache.size() == 2
+    assert [tenant_id for tenant_id in "123" if cache.stale(tenant_id)] == ["2", "3"]
+    assert cache.purge_expired() == 0
+    clock.advance(600)
+    assert cache.purge_expired() == 2
+
+
+def test_a_tenant_may_be_set_to_expire_earlier(clock):
+    cache = TenantCache(ttl=60, clock=clock)
+    cache.set(tenant("1"), ttl=5)
+    clock.advance(5)
+    assert cache.get("1") is None
+
+
 def test_stats_are_plain_numbers(clock):
     cache = TenantCache(max_size=10, ttl=30, clock=clock)
     cache.set(tenant("1", "acme"))
@@ -196,7 +236,8 @@ def test_the_limits_can_be_read():
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"max_size": 0}, {"ttl": 0.5}, {"ttl": 0}, {"ttl": float("nan")}, {"jitter": -0.1}, {"jitter": 1}],
+    [{"max_size": 0}, {"ttl": 0.5}, {"ttl": 0}, {"ttl": float("nan")}, {"jitter": -0.1}, {"jitter": 1}]
+    + [{"stale_for": -1}],
     ids=str,
 )
 def test_limits_out_of_range_are_refused(arguments):

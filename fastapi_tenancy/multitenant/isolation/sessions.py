@@ -17,11 +17,11 @@ from sqlalchemy.util import immutabledict
 
 from ..ddl import preparer_like
 from ..hygiene import mark_traces
+from ..metering import TENANT_OPTION
 from .scoped import fills_tenant_column, tenant_column
 from .stamping import StampingCompiler
 from .text import refuse
 
-TENANT_OPTION = "tenancy_tenant_id"  # the execution option that says whose an engine or connection is
 SCHEMAS_OPTION = "schema_translate_map"
 _PINNED = frozenset({TENANT_OPTION, SCHEMAS_OPTION})
 _OWN = "_tenancy_pinned"  # the attribute of an engine that keeps what it was bound with
