@@ -236,8 +236,15 @@ def test_the_limits_can_be_read():
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"max_size": 0}, {"ttl": 0.5}, {"ttl": 0}, {"ttl": float("nan")}, {"jitter": -0.1}, {"jitter": 1}]
-    + [{"stale_for": -1}],
+    [
+        {"max_size": 0},
+        {"ttl": 0.5},
+        {"ttl": 0},
+        {"ttl": float("nan")},
+        {"jitter": -0.1},
+        {"jitter": 1},
+        {"stale_for": -1},
+    ],
     ids=str,
 )
 def test_limits_out_of_range_are_refused(arguments):

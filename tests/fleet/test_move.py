@@ -1,7 +1,6 @@
 """A tenant is taken to another place with all its rows, and served all the time."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forking import Forking
 from prepared_stores import new_store_database
 from servers import drop_database, new_database, plain_role, rows_of
 from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine, make_url, select, text
@@ -214,16 +214,10 @@ async def test_a_move_that_is_cancelled_is_undone(in_rows: Tenancy, monkeypatch:
         await in_rows.abort_move("acme")
 
 
-async def test_what_was_killed_at_any_step_goes_on_or_is_undone(tmp_path: Path) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(Path(__file__).with_name("kill_moves.py")), str(tmp_path)),
-        env={"PYTHONPATH": ":".join(sys.path)},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    output, errors = await process.communicate()
-    assert process.returncode == 0, errors.decode()
-    assert len(output.splitlines()) == 9
+def test_what_was_killed_at_any_step_goes_on_or_is_undone(tmp_path: Path, forked: Forking) -> None:
+    process = forked.run(Path(__file__).with_name("kill_moves.py"), str(tmp_path))
+    assert process.returncode == 0, process.stderr
+    assert len(process.stdout.splitlines()) == 9
 
 
 async def test_nobody_else_works_on_it_meanwhile(in_rows: Tenancy, monkeypatch: pytest.MonkeyPatch) -> None:

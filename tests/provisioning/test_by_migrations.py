@@ -4,12 +4,12 @@ import asyncio
 import base64
 import json
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forking import Forking
 from multitenant.own_databases import Server
 from places import place_named
 from provisioning.alembic_folder import ASKS, AlembicFolder
@@ -254,17 +254,12 @@ async def test_the_event_loop_goes_on_while_a_template_is_built(tmp_path: Path, 
         assert (await creation).revision == "c3"
 
 
-async def test_what_was_killed_while_the_template_was_made_is_ended_by_the_same_call(
-    tmp_path: Path, folder: AlembicFolder, postgresql_url: str
+def test_what_was_killed_while_the_template_was_made_is_ended_by_the_same_call(
+    tmp_path: Path, folder: AlembicFolder, postgresql_url: str, forked: Forking
 ) -> None:
     with Server.at(postgresql_url) as server:
         places = {"database_url": f"sqlite:///{tmp_path}/tenancy.db", "tenant_database_url": server.named("t_{id}")}
         settings = {**places, "migrations": str(folder)}
         order = {"server": server.url, "settings": settings, "before": sorted(server.before)}
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(Path(__file__).with_name("kill_template.py")), json.dumps(order)),
-            env={"PYTHONPATH": ":".join(sys.path)},
-            stderr=asyncio.subprocess.PIPE,
-        )
-        _, errors = await process.communicate()
-    assert process.returncode == 0, errors.decode()
+        process = forked.run(Path(__file__).with_name("kill_template.py"), json.dumps(order))
+    assert process.returncode == 0, process.stderr
