@@ -125,6 +125,8 @@ class MultitenantRouteManager:
         """
         owner, claim = await self._read(tenant, host)
         if claim.is_verified:
+            # Another process may have verified it, or we did and never learnt of it: what is remembered may be older.
+            await self._forget(claim)
             return claim
         if claim.status is DomainStatus.REVOKED:
             raise DomainNotFoundError(f"the domain {claim.host!r} is revoked; add it again, which makes a new token")
