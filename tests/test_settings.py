@@ -169,7 +169,7 @@ async def test_default_settings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("bus", "kind"), [("auto", "poll"), ("poll", "poll"), ("none", "none")])
 async def test_bus(tmp_path: Path, bus: str, kind: str) -> None:
     async with make_tenancy(tmp_path, bus=bus) as tenancy:
-        assert tenancy.stats()["bus"]["kind"] == kind
+        assert tenancy._coherence.bus()[0] == kind
 
 
 async def test_bus_poll_interval(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from shutil import copytree
 
@@ -33,13 +34,18 @@ def tenants(folder_with_tenants: Path, shop: Shop) -> Shop:
 
 
 @pytest.fixture
-def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     """The application without tenants."""
     put_store(tmp_path / "tenancy.db")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [each for each in sys.path if each])
-    for name in ("shop", "jobs", "broken"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
     shop = Shop(tmp_path)
     shop.write("shop", APPLICATION)
-    return shop
+    _forget_modules()
+    yield shop
+    _forget_modules()
+
+
+def _forget_modules() -> None:
+    for name in ("shop", "jobs", "broken"):
+        sys.modules.pop(name, None)
