@@ -1,6 +1,7 @@
 """An application in the current folder."""
 
 import asyncio
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,7 +43,9 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     shop = Shop(tmp_path)
     shop.write("shop", APPLICATION)
     _forget_modules()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background ignores Ctrl-C
     yield shop
+    signal.signal(signal.SIGINT, before)
     _forget_modules()
 
 

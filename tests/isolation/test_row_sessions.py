@@ -407,7 +407,9 @@ async def test_what_would_reach_the_other_is_refused(planted: Database, action: 
 async def test_what_is_not_refused_reaches_the_tenants_own_rows(planted: Database, action: Action) -> None:
     before = planted.rows_but(A)
     async with session_of(planted, A) as session:
-        assert words(await action(session)) == OWN[action]
+        found = words(await action(session))
+        # In whatever order: few of them ask for one, and PostgreSQL gives rows as they lie.
+        assert sorted(found.split(" ")) == sorted(OWN[action].split(" "))
         await session.commit()
 
     assert planted.rows_but(A) == before
