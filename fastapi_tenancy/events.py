@@ -13,6 +13,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from .deadlines import drop_outcome
 from .errors import ConfigurationError, RequestError, VetoedError
 from .tenant import Tenant
 
@@ -219,7 +220,7 @@ async def within(seconds: float, work: Coroutine[Any, Any, None]) -> None:
     finally:
         if not task.done():
             task.cancel()
-            task.add_done_callback(_drop_outcome)
+            task.add_done_callback(drop_outcome)
     if not task.done() or task.cancelled():  # a task that cancels itself does not cancel whoever called it
         raise TimeoutError(f"it did not end within {seconds:g} s, or was cancelled")
     task.result()
@@ -251,8 +252,3 @@ def _vetoed(event: TenancyEvent, error: Exception) -> VetoedError:
 
 def _name(listener: Listener) -> str:
     return getattr(listener, "__qualname__", type(listener).__qualname__)
-
-
-def _drop_outcome(task: asyncio.Future[Any]) -> None:
-    if not task.cancelled():
-        task.exception()

@@ -11,7 +11,7 @@ PACKAGE = Path(fastapi_tenancy.__file__).parent
 # From the inside out; modules of one line do not know each other.
 ORDER = (
     "errors",
-    "tenant refusal sealing secret_settings",
+    "deadlines tenant refusal sealing secret_settings",
     "forks migration_gate background context settings connections urls sqlite bearer audit events resolution",
     "usage",
     "engines acts",

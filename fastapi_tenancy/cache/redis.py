@@ -8,12 +8,13 @@ import logging
 import random
 import struct
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 from uuid import uuid4
 
+from ..deadlines import answer_within
 from ..errors import ConfigurationError
 from .base import BaseCache, CacheKeyLock
 from .loads import ABSENT, Loads
@@ -210,7 +211,7 @@ class RedisCache(BaseCache):
         if asyncio.get_running_loop().time() < self._ask_again:
             return otherwise
         try:
-            answer = await _in_time(self._caught_up(question), self._timeout)
+            answer = await answer_within(self._timeout, self._caught_up(question))
         except (RedisError, OSError) as error:  # a TimeoutError is an OSError
             self._lost(error)
             return otherwise
@@ -303,26 +304,12 @@ async def answers(url: str, seconds: float) -> bool:
         return False
     redis = _client(url)
     try:
-        return await _in_time(redis.ping(), seconds)
+        return await answer_within(seconds, redis.ping())
     except (RedisError, OSError):
         return False
     finally:
         with suppress(RedisError, OSError):
-            await _in_time(redis.connection_pool.aclose(), seconds)
-
-
-async def _in_time(question: Awaitable[T], seconds: float) -> T:
-    task = asyncio.ensure_future(question)
-    try:
-        # Not asyncio.timeout: it waits for the cancellation, which redis now and then swallows.
-        await asyncio.wait((task,), timeout=seconds)
-    finally:
-        if not task.done():
-            task.cancel()
-            task.add_done_callback(_drop_outcome)
-    if not task.done():
-        raise TimeoutError(f"redis did not answer within {seconds:g} s")
-    return task.result()
+            await answer_within(seconds, redis.connection_pool.aclose())
 
 
 def _client(url: str) -> "Redis":
@@ -341,8 +328,3 @@ def _milliseconds(ttl: float | None) -> str:
     if ttl is not None and not ttl > 0:
         raise ValueError(f"ttl is {ttl}; give more than 0 seconds, or None to keep the entry without an end")
     return "" if ttl is None else str(max(1, int(ttl * 1000)))
-
-
-def _drop_outcome(task: asyncio.Future[Any]) -> None:
-    if not task.cancelled():
-        task.exception()

@@ -1,11 +1,10 @@
 """Count requests in Redis, so that a rate holds over all workers; imports `redis`."""
 
-import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
+from ..deadlines import answer_within
 from ..errors import ConfigurationError
 from .rate import Rate, RateCounter, take
 
@@ -60,7 +59,7 @@ class SharedRateCounter:
                 return await self._here.take(tenant_id, rate)
             self._ask_again = now + PAUSE
         try:
-            wait = await _soon(take(self._storage, tenant_id, rate))
+            wait = await answer_within(PATIENCE, take(self._storage, tenant_id, rate))
         except (RedisError, OSError) as error:  # a TimeoutError is an OSError
             self._lost(error)
             return await self._here.take(tenant_id, rate)
@@ -78,7 +77,7 @@ class SharedRateCounter:
             pool = BlockingConnectionPool.from_url(
                 self._url,
                 max_connections=_CONNECTIONS,
-                timeout=None,  # for a free connection: `_soon` has one for all
+                timeout=None,  # for a free connection: `answer_within` has one for all
                 socket_timeout=PATIENCE,
                 socket_connect_timeout=PATIENCE,
                 retry=Retry(NoBackoff(), 0),
@@ -105,27 +104,3 @@ class SharedRateCounter:
         if self._ask_again is not None:
             self._ask_again = None
             logger.warning("rate limits counted in redis again")
-
-
-async def _soon(question: Coroutine[Any, Any, int]) -> int:
-    """The answer.
-
-    Raises:
-        TimeoutError: it takes longer than `PATIENCE`.
-    """
-    task = asyncio.ensure_future(question)
-    try:
-        # Not asyncio.timeout: it waits for the cancellation, which redis now and then swallows when the server hangs.
-        await asyncio.wait((task,), timeout=PATIENCE)
-    finally:
-        if not task.done():
-            task.cancel()
-            task.add_done_callback(_drop_outcome)
-    if not task.done():
-        raise TimeoutError
-    return task.result()
-
-
-def _drop_outcome(task: asyncio.Future[int]) -> None:
-    if not task.cancelled():
-        task.exception()

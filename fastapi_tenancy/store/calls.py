@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from sqlalchemy.exc import DataError, IntegrityError, NotSupportedError, ProgrammingError, SQLAlchemyError
 
 from ..cache import BaseCache
+from ..deadlines import drop_outcome
 from ..errors import ConfigurationError, SealError, StoreUnavailableError, TenancyError, TenantUnavailableError
 from ..resolution import taking
 from .breaker import Breaker, Refused
@@ -71,7 +72,7 @@ class StoreCalls:
         finally:
             self._breaker.left(is_probe)
             if not task.done():
-                task.add_done_callback(_drop_outcome)
+                task.add_done_callback(drop_outcome)
                 _end(task)
 
     def refuse(self, reason: str) -> None:
@@ -152,8 +153,3 @@ def _end(task: asyncio.Task[Any], times: int = _CANCELS) -> None:
     if times and not task.done():
         task.cancel()
         task.get_loop().call_later(_CANCEL_AGAIN, _end, task, times - 1)
-
-
-def _drop_outcome(task: asyncio.Task[Any]) -> None:
-    if not task.cancelled():
-        task.exception()
